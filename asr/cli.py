@@ -1,0 +1,59 @@
+"""The `asr` command: a table of verbs, each of which parses its own options."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from asr import __version__
+from asr.errors import InputError
+
+VERBS = {
+    "fit": ("train a recogniser from a configuration", "asr.training.command:main"),
+    "test": ("decode a prepared split and score it", "asr.decode.commands:test"),
+    "predict": ("write hypotheses for a prepared split, or any cuts", "asr.decode.commands:predict"),
+    "score": ("compute WER and CER of a hypotheses file", "asr.score.command:main"),
+    "compare": ("one table of several runs", "asr.report.compare:main"),
+    "transcribe": ("turn audio files into text", "asr.transcribe:main"),
+    "models": ("size, cost and frame rate of configurations", "asr.report.models:main"),
+    "export": ("write a trained model as safetensors and JSON", "asr.model:export_main"),
+    "doctor": ("report versions, devices, audio support and engines", "asr.doctor:main"),
+}
+"""verb -> (what it does, where the function `(arguments) -> exit code` is that does it)."""
+
+
+def usage() -> str:
+    """The text of `asr --help`."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {purpose}" for verb, (purpose, _) in VERBS.items()]
+    return "usage: asr VERB [options]    (asr VERB --help explains a verb)\n\n" + "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb. Returns 0 when all went well, 1 when something given could not be used, 2 for a usage error."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments in ([], ["-h"], ["--help"]):
+        print(usage(), end="", file=sys.stdout if arguments else sys.stderr)
+        return 0 if arguments else 2
+    if arguments == ["--version"]:
+        print(f"asr {__version__}")
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        print(f"asr: no verb {verb!r}\n\n{usage()}", end="", file=sys.stderr)
+        return 2
+    try:
+        module, function = VERBS[verb][1].split(":")
+        return getattr(importlib.import_module(module), function)(rest)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Cuts -> batches. The parts that need no corpus (audio, features, tokens) import no lhotse and no Lightning."""

@@ -1,0 +1,25 @@
+"""Fixtures shared by all tests. One thread each: results and run times do not depend on the machine's cores."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """The folder of unpacked real corpora, named by the environment variable ASR_CORPORA; skips without it."""
+    folder = os.environ.get("ASR_CORPORA")
+    if not folder:
+        pytest.skip("ASR_CORPORA does not name a folder of unpacked real corpora")
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
