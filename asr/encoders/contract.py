@@ -1,6 +1,8 @@
 """The contract that every encoder keeps."""
 
+import inspect
 from abc import ABC, abstractmethod
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -12,8 +14,8 @@ class Encoder(nn.Module, ABC):
     rest of the batch. Frames beyond an utterance's output length are zero. `tests/encoders` holds every encoder to
     the same table of properties.
 
-    Constructors take plain data only (str, int, float, bool, list, dict), so that a checkpoint can rebuild them, and
-    `num_features` (M) is one of them.
+    Constructors take plain data only (str, int, float, bool, None, list, dict), and `num_features` (M) is one of the
+    arguments: a checkpoint keeps `describe()` and rebuilds the encoder from it.
 
     Attributes:
         num_features: M, features a frame of the input.
@@ -26,6 +28,18 @@ class Encoder(nn.Module, ABC):
     output_size: int
     subsampling: int
     streamable: bool
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        encoder = super().__new__(cls)
+        bound = inspect.signature(cls.__init__).bind_partial(encoder, *args, **kwargs)
+        bound.apply_defaults()
+        arguments = dict(list(bound.arguments.items())[1:])
+        object.__setattr__(encoder, "_arguments", arguments)
+        return encoder
+
+    def describe(self) -> dict[str, Any]:
+        """Class path and constructor arguments, as plain data: `{"class_path": ..., "init_args": {...}}`."""
+        return {"class_path": f"{type(self).__module__}.{type(self).__qualname__}", "init_args": dict(self._arguments)}
 
     @abstractmethod
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
