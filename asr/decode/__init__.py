@@ -1,0 +1,1 @@
+"""Log-probs -> text, and the commands that decode a prepared split."""

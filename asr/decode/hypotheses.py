@@ -1,0 +1,71 @@
+"""hypotheses.jsonl: what was recognised in each utterance, beside what was said."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from asr.errors import InputError
+from asr.files import read_jsonl, write_jsonl
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One row.
+
+    Args:
+        id: of the utterance.
+        hypothesis: the recognised text; may be empty.
+        reference: the transcript; None if there is none.
+        speaker: None if unknown.
+        seconds: duration of the audio; None if unknown.
+    """
+
+    id: str
+    hypothesis: str
+    reference: str | None = None
+    speaker: str | None = None
+    seconds: float | None = None
+
+
+def write_hypotheses(path: Path | str, rows: Iterable[Hypothesis]) -> None:
+    """Write rows sorted by utterance id, atomically."""
+    order = ("id", "speaker", "seconds", "reference", "hypothesis")
+    data = [asdict(row) for row in sorted(rows, key=lambda row: row.id)]
+    write_jsonl(path, ({name: row[name] for name in order} for row in data))
+
+
+def read_hypotheses(path: Path | str) -> list[Hypothesis]:
+    """Read rows; `id` and `hypothesis` are required, other keys than `Hypothesis` has are passed over.
+
+    Raises:
+        InputError: the file cannot be read, holds no row, a row lacks a field or has one of the wrong type, or an
+            id occurs twice; the message names file and row.
+    """
+    rows: dict[str, Hypothesis] = {}
+    for number, data in enumerate(read_jsonl(path), start=1):
+        row = _parse(data, f"{path}, row {number}")
+        if row.id in rows:
+            raise InputError(f"{path}, row {number}: utterance {row.id!r} occurs twice")
+        rows[row.id] = row
+    if not rows:
+        raise InputError(f"{path} holds no hypotheses")
+    return list(rows.values())
+
+
+def _parse(data: Any, where: str) -> Hypothesis:
+    if not isinstance(data, dict):
+        raise InputError(f"{where}: expected an object with id and hypothesis, got {data!r}")
+    for name in ("id", "hypothesis"):
+        if not isinstance(data.get(name), str):
+            raise InputError(f"{where}: {name!r} must be a string, got {data.get(name)!r}")
+    for name in ("reference", "speaker"):
+        if not isinstance(data.get(name), str | None):
+            raise InputError(f"{where} ({data['id']}): {name!r} must be a string or null, got {data[name]!r}")
+    seconds = data.get("seconds")
+    if seconds is not None and (
+        isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf
+    ):
+        raise InputError(f"{where} ({data['id']}): 'seconds' must be a number of at least 0 or null, got {seconds!r}")
+    return Hypothesis(data["id"], data["hypothesis"], data.get("reference"), data.get("speaker"), seconds)

@@ -1,0 +1,67 @@
+"""hypotheses.jsonl: what is written is read, and what is wrong is named by file and row."""
+
+import json
+
+import pytest
+
+from asr.decode.hypotheses import Hypothesis, read_hypotheses, write_hypotheses
+from asr.errors import InputError
+
+ROWS = [
+    Hypothesis("b", "ZWEI", "DREI", "anna", 1.5),
+    Hypothesis("a", "", "", None, None),
+    Hypothesis("c", "größer", None, "bo", 2),
+]
+
+
+def test_what_is_written_is_read_back_sorted_by_id(tmp_path):
+    write_hypotheses(tmp_path / "h.jsonl", ROWS)
+    assert read_hypotheses(tmp_path / "h.jsonl") == sorted(ROWS, key=lambda row: row.id)
+
+
+def test_the_order_of_rows_does_not_change_the_bytes(tmp_path):
+    write_hypotheses(tmp_path / "h.jsonl", ROWS)
+    write_hypotheses(tmp_path / "g.jsonl", ROWS[::-1])
+    assert (tmp_path / "h.jsonl").read_bytes() == (tmp_path / "g.jsonl").read_bytes()
+
+
+def test_a_row_has_the_documented_keys_in_their_order(tmp_path):
+    write_hypotheses(tmp_path / "h.jsonl", ROWS[:1])
+    row = json.loads((tmp_path / "h.jsonl").read_text())
+    assert list(row.items()) == [
+        ("id", "b"),
+        ("speaker", "anna"),
+        ("seconds", 1.5),
+        ("reference", "DREI"),
+        ("hypothesis", "ZWEI"),
+    ]
+
+
+def test_rows_of_another_system_need_an_id_and_a_hypothesis_alone(tmp_path):
+    (tmp_path / "h.jsonl").write_text('{"id": "a", "hypothesis": "X", "score": 3}\n')
+    assert read_hypotheses(tmp_path / "h.jsonl") == [Hypothesis("a", "X")]
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ('{"id": "a", "hypothesis": "X"}\n{"id": "a", "hypothesis": "Y"}\n', r"row 2: utterance 'a' occurs twice"),
+        ('{"hypothesis": "X"}\n', r"row 1: 'id' must be a string, got None"),
+        ('{"id": "a"}\n', r"row 1: 'hypothesis' must be a string, got None"),
+        (
+            '{"id": "a", "hypothesis": "X", "reference": 3}\n',
+            r"row 1 \(a\): 'reference' must be a string or null, got 3",
+        ),
+        ('{"id": "a", "hypothesis": "X", "seconds": -1}\n', r"row 1 \(a\): 'seconds' must be a number .* got -1"),
+        ('{"id": "a", "hypothesis": "X", "seconds": true}\n', r"row 1 \(a\): 'seconds' must be a number .* got True"),
+        ('{"id": "a", "hypothesis": "X", "seconds": NaN}\n', r"row 1 \(a\): 'seconds' must be a number .* got nan"),
+        ("[1]\n", r"row 1: expected an object with id and hypothesis, got \[1\]"),
+        ('{"id": "a", \n', r"line 1, is not valid JSON"),
+        ("", r"h\.jsonl holds no hypotheses"),
+    ],
+)
+def test_a_bad_row_is_refused_by_file_and_row(tmp_path, content, named):
+    (tmp_path / "h.jsonl").write_text(content)
+    with pytest.raises(InputError, match=named) as error:
+        read_hypotheses(tmp_path / "h.jsonl")
+    assert str(tmp_path / "h.jsonl") in str(error.value)
