@@ -68,6 +68,18 @@ def read_audio(path: Path | str, start: float = 0.0, duration: float | None = No
     return Waveform(np.ascontiguousarray(samples.T), rate)
 
 
+def file_samples(path: Path | str) -> int:
+    """Samples per channel that a file's header promises.
+
+    Raises:
+        AudioError: the file cannot be opened as audio; named by `path`.
+    """
+    try:
+        return int(soundfile.info(str(path)).frames)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(Path(path), "undecodable", f"cannot be opened ({str(error).rstrip('.')})") from error
+
+
 _CHUNK_SIZE = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: ([0-9]+) \(should be ([0-9]+)\)", re.MULTILINE)
 _UNKNOWN_SIZE = 0x7FFFF000
 """Programs that write to a pipe put this, or more, for a size they do not know."""

@@ -1,0 +1,320 @@
+"""Every file is decoded once, and everything that would spoil training or a score is named before it can."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from asr.data.audio import AudioError, file_samples, read_audio
+from asr.data.features import FeatureConfig
+from asr.data.tokens import minimum_frames
+from asr.errors import InputError
+from data_prep.measure import BANDWIDTH_DROP, LEVEL_FRAME, SILENCE_LEVEL, Measurement, measure
+from data_prep.utterance import Problem, Utterance
+
+
+class Kind(NamedTuple):
+    """A kind of problem: what it means, and whether its utterances are left out."""
+
+    refused: bool
+    meaning: str
+
+
+KINDS = {
+    "missing-audio": Kind(True, "there is a transcript and no audio file"),
+    "empty-file": Kind(True, "the audio file has zero bytes"),
+    "undecodable": Kind(True, "the file is not audio, or is damaged"),
+    "truncated": Kind(True, "the file holds less than its header promises"),
+    "no-samples": Kind(True, "the utterance begins at or after the end of its file, or the file has no samples"),
+    "beyond-end": Kind(True, "the utterance ends after the end of its file"),
+    "non-finite": Kind(True, "samples are NaN or infinite"),
+    "sample-rate": Kind(True, "the sample rate is not the one of the features; nothing is resampled unasked"),
+    "channels": Kind(True, "the number of channels is not the one expected; nothing is mixed unasked"),
+    "too-short": Kind(True, "the utterance is shorter than any word"),
+    "silent": Kind(True, "no 10 ms of the utterance is louder than silence"),
+    "missing-text": Kind(True, "there is audio and no transcript"),
+    "unreadable-text": Kind(True, "the transcript's line cannot be read"),
+    "empty-text": Kind(True, "nothing is left of the transcript after normalisation"),
+    "unknown-characters": Kind(True, "the normalised transcript has characters outside the token set"),
+    "infeasible": Kind(True, "CTC has no path: fewer output frames than tokens and blanks between repeated ones"),
+    "duplicate-id": Kind(True, "several utterances have this id, and none can be told to be the right one"),
+    "long": Kind(False, "the utterance is so long that it may not fit into memory, or holds several"),
+    "leading-silence": Kind(False, "much silence before the first sound"),
+    "trailing-silence": Kind(False, "much silence after the last sound"),
+    "quiet": Kind(False, "the loudest sample is far below full scale"),
+    "clipped": Kind(False, "many samples are at full scale"),
+    "narrow-band": Kind(False, "nothing is heard in the upper part of the spectrum"),
+    "fast-speech": Kind(False, "more characters a second than anyone speaks: is it the right transcript?"),
+    "slow-speech": Kind(False, "very few characters a second: is the transcript complete?"),
+    "duplicate-audio": Kind(False, "the same samples as another utterance"),
+}
+"""The kinds of problems that verification finds, in the order of its report."""
+
+
+@dataclass(frozen=True)
+class VerificationSettings:
+    """What verification compares with.
+
+    Args:
+        features: sample rate and frames of the features.
+        characters: those of the token set; None accepts all.
+        channels: expected in every file.
+        subsampling: feature frames per output frame of the model, for the CTC check. Characters are counted as
+            tokens; byte-pair pieces are fewer.
+        min_seconds: shorter utterances are refused.
+        long_seconds: longer ones are named.
+        edge_silence: seconds of silence at either end from which on it is named.
+        quiet_peak: peak (full scale 1.0) below which an utterance is named.
+        clipped_share: share of samples at full scale above which it is named.
+        bandwidth_share: of half the sample rate, below which the upper frequency is named.
+        max_speed: characters a second above which it is named.
+        min_speed: characters a second below which it is named.
+    """
+
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    characters: str | None = None
+    channels: int = 1
+    subsampling: int = 4
+    min_seconds: float = 0.1
+    long_seconds: float = 40.0
+    edge_silence: float = 1.0
+    quiet_peak: float = 0.01
+    clipped_share: float = 0.001
+    bandwidth_share: float = 0.8
+    max_speed: float = 25.0
+    min_speed: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "subsampling"):
+            if getattr(self, name) < 1:
+                raise InputError(f"verification's {name} must be at least 1, got {getattr(self, name)}")
+
+    def output_frames(self, num_samples: int) -> int:
+        """Frames that a model with this subsampling yields for N samples, at least one."""
+        return max(1, self.features.num_frames(num_samples) // self.subsampling)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The findings about one utterance.
+
+    Args:
+        id: of the utterance.
+        measurement: None if its audio could not be read.
+        file_samples: per channel, of the whole file; None if it could not be read.
+        problems: what was found.
+    """
+
+    id: str
+    measurement: Measurement | None
+    file_samples: int | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the utterance is left out."""
+        return any(problem.refused for problem in self.problems)
+
+
+def verify_utterance(utterance: Utterance, normalized_text: str, settings: VerificationSettings) -> Verified:
+    """Decode and measure one utterance and check it against its transcript. Raises nothing for a bad file."""
+    problems = list(_check_text(utterance, normalized_text, settings))
+    try:
+        waveform = read_audio(utterance.audio, utterance.start, utterance.duration)
+    except AudioError as error:
+        problems.append(_problem(utterance, error.kind, str(error)))
+        return Verified(utterance.id, None, None, tuple(problems))
+    measurement = measure(*waveform)
+    whole = utterance.start == 0 and utterance.duration is None
+    samples_of_file = measurement.num_samples if whole else file_samples(utterance.audio)
+    problems += _check_format(utterance, measurement, settings)
+    problems += _check_sound(utterance, measurement, settings)
+    problems += _check_pair(utterance, normalized_text, measurement, settings)
+    return Verified(utterance.id, measurement, samples_of_file, tuple(problems))
+
+
+def _problem(utterance: Utterance, kind: str, detail: str) -> Problem:
+    return Problem(utterance.id, kind, detail, KINDS[kind].refused)
+
+
+def _check_text(utterance: Utterance, text: str, settings: VerificationSettings) -> Iterator[Problem]:
+    if utterance.text is None:
+        yield _problem(utterance, "missing-text", f"{utterance.audio}: no transcript")
+    elif not text:
+        yield _problem(utterance, "empty-text", f"{utterance.audio}: the transcript {utterance.text!r} has no words")
+    elif settings.characters is not None and not set(text) <= set(settings.characters):
+        unknown = " ".join(f"{c!r} (U+{ord(c):04X})" for c in sorted(set(text) - set(settings.characters)))
+        yield _problem(
+            utterance, "unknown-characters", f"{utterance.audio}: {unknown} in {text!r}, from {utterance.text!r}"
+        )
+
+
+def _check_format(utterance: Utterance, found: Measurement, settings: VerificationSettings) -> Iterator[Problem]:
+    expected = settings.features.sample_rate
+    if found.sample_rate != expected:
+        yield _problem(utterance, "sample-rate", f"{utterance.audio}: {found.sample_rate} Hz, expected {expected} Hz")
+    if found.channels != settings.channels:
+        detail = f"{utterance.audio}: {found.channels} channels, expected {settings.channels}"
+        yield _problem(utterance, "channels", detail)
+    if utterance.duration is not None and found.seconds < utterance.duration - LEVEL_FRAME:
+        end, there = utterance.start + utterance.duration, utterance.start + found.seconds
+        yield _problem(utterance, "beyond-end", f"{utterance.audio}: ends at {there:.2f} s, utterance at {end:.2f} s")
+    if found.seconds < settings.min_seconds:
+        detail = f"{utterance.audio}: {found.seconds:.3f} s, at least {settings.min_seconds:g} s are expected"
+        yield _problem(utterance, "too-short", detail)
+    if found.seconds > settings.long_seconds:
+        detail = f"{utterance.audio}: {found.seconds:.1f} s, more than {settings.long_seconds:g} s"
+        yield _problem(utterance, "long", detail)
+
+
+def _check_sound(utterance: Utterance, found: Measurement, settings: VerificationSettings) -> Iterator[Problem]:
+    audio = utterance.audio
+    if found.level <= SILENCE_LEVEL:
+        detail = f"{audio}: its loudest 10 ms are at {found.level:.0f} dB, silence is {SILENCE_LEVEL:.0f} dB"
+        yield _problem(utterance, "silent", detail)
+        return
+    for kind, seconds in (("leading-silence", found.leading_silence), ("trailing-silence", found.trailing_silence)):
+        if seconds > settings.edge_silence:
+            detail = f"{audio}: {seconds:.2f} s of {found.seconds:.2f} s, more than {settings.edge_silence:g} s"
+            yield _problem(utterance, kind, detail)
+    if found.peak < settings.quiet_peak:
+        detail = f"{audio}: peak {found.peak:.4f} of full scale, less than {settings.quiet_peak:g}"
+        yield _problem(utterance, "quiet", detail)
+    if found.clipped > settings.clipped_share:
+        detail = f"{audio}: {found.clipped:.2%} of its samples, more than {settings.clipped_share:.2%}"
+        yield _problem(utterance, "clipped", detail)
+    limit = settings.bandwidth_share * found.sample_rate / 2
+    if found.upper_frequency is not None and found.upper_frequency < limit:
+        detail = f"{audio}: stops at {found.upper_frequency:.0f} Hz of {found.sample_rate / 2:.0f} Hz"
+        yield _problem(utterance, "narrow-band", f"{detail} (limit {limit:.0f} Hz, {BANDWIDTH_DROP:.0f} dB down)")
+
+
+def _check_pair(
+    utterance: Utterance, text: str, found: Measurement, settings: VerificationSettings
+) -> Iterator[Problem]:
+    if not text:
+        return
+    if found.sample_rate == settings.features.sample_rate:
+        frames, needed = settings.output_frames(found.num_samples), minimum_frames([ord(c) for c in text])
+        if frames < needed:
+            detail = f"{frames} frames (subsampling {settings.subsampling}) for {needed} needed by {text!r}"
+            yield _problem(utterance, "infeasible", f"{utterance.audio}: {detail}")
+    speed = len(text) / found.seconds
+    for kind, wrong in (("fast-speech", speed > settings.max_speed), ("slow-speech", speed < settings.min_speed)):
+        if wrong:
+            detail = f"{len(text)} characters in {found.seconds:.2f} s: {speed:.1f} a second, {text!r}"
+            yield _problem(utterance, kind, f"{utterance.audio}: {detail}")
+
+
+def find_duplicates(utterances: Sequence[Utterance], verified: Sequence[Verified]) -> list[Problem]:
+    """Ids and audio that occur more than once, in the order of their first occurrence.
+
+    All utterances of a duplicate id are refused, since nothing tells which is right; of equal audio none is.
+    """
+    by_id: defaultdict[str, list[Utterance]] = defaultdict(list)
+    by_audio: defaultdict[str, list[Utterance]] = defaultdict(list)
+    for utterance, found in zip(utterances, verified, strict=True):
+        by_id[utterance.id].append(utterance)
+        if found.measurement is not None:
+            by_audio[found.measurement.digest].append(utterance)
+    problems = []
+    for same in by_id.values():
+        if len(same) > 1:
+            places = ", ".join(f"{u.audio} ({u.text!r})" for u in same)
+            problems.append(_problem(same[0], "duplicate-id", f"{len(same)} utterances: {places}"))
+    for first, *others in by_audio.values():
+        for other in (u for u in others if u.id != first.id):
+            texts = "the same text" if other.text == first.text else f"other text: {other.text!r}, {first.text!r}"
+            detail = f"{other.audio}: the samples of {first.id!r} ({first.audio}), {texts}"
+            problems.append(_problem(other, "duplicate-audio", detail))
+    return problems
+
+
+def verification_report(
+    utterances: Sequence[Utterance],
+    verified: Sequence[Verified],
+    problems: Sequence[Problem],
+    texts: Sequence[str],
+    settings: VerificationSettings,
+) -> dict[str, Any]:
+    """Everything that was found, as plain data (the content of `verification.json`).
+
+    Args:
+        utterances: all that were listed.
+        verified: the findings, in the same order.
+        problems: those beside the findings: of listing the corpus, and duplicates.
+        texts: the normalised texts, in the same order.
+        settings: what was compared with.
+    """
+    everything = [*problems, *(problem for found in verified for problem in found.problems)]
+    refused = {problem.subject for problem in everything if problem.refused}
+    accepted = [found for found in verified if found.id not in refused]
+    seconds = sorted(found.measurement.seconds for found in accepted if found.measurement)
+    spoken = Counter(texts)
+    repeated = [(text, count) for text, count in spoken.most_common() if count > 1 and text]
+    return {
+        "utterances": len(utterances),
+        "accepted": len(accepted),
+        "refused": len(utterances) - len(accepted),
+        "without_audio": len(refused - {utterance.id for utterance in utterances}),
+        "accepted_hours": round(sum(seconds) / 3600, 4),
+        "accepted_seconds": {"shortest": seconds[0], "median": seconds[len(seconds) // 2], "longest": seconds[-1]}
+        if seconds
+        else None,
+        "formats": _formats(verified),
+        "problems": _by_kind(everything),
+        "texts": {
+            "distinct": len(spoken),
+            "repeated": len(repeated),
+            "most_repeated": [{"text": text, "times": count} for text, count in sorted(repeated, key=_frequency)[:10]],
+        },
+        "settings": asdict(settings),
+    }
+
+
+def _frequency(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
+
+
+def _formats(verified: Sequence[Verified]) -> list[dict[str, int]]:
+    found = Counter((v.measurement.sample_rate, v.measurement.channels) for v in verified if v.measurement)
+    return [{"sample_rate": rate, "channels": n, "files": files} for (rate, n), files in sorted(found.items())]
+
+
+def _by_kind(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    groups: defaultdict[str, list[Problem]] = defaultdict(list)
+    for problem in problems:
+        groups[problem.kind].append(problem)
+    order = {kind: index for index, kind in enumerate(KINDS)}
+    return [
+        {
+            "kind": kind,
+            "meaning": KINDS[kind].meaning if kind in KINDS else "found while the corpus was listed",
+            "refused": any(problem.refused for problem in group),
+            "count": len(group),
+            "found": [
+                {"subject": problem.subject, "detail": problem.detail}
+                for problem in sorted(group, key=lambda p: (p.subject, p.detail))
+            ],
+        }
+        for kind, group in sorted(groups.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))
+    ]
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """The report for people (the content of `verification.txt`): refusals first, each file with its reason."""
+    lines = [
+        f"{report['utterances']} utterances listed, {report['accepted']} accepted "
+        f"({report['accepted_hours']:.2f} h), {report['refused']} refused, "
+        f"{report['without_audio']} transcripts or files without an utterance refused"
+    ]
+    lines += [f"{f['files']} files at {f['sample_rate']} Hz with {f['channels']} channels" for f in report["formats"]]
+    lines.append(
+        f"{report['texts']['distinct']} distinct texts, {report['texts']['repeated']} of them spoken repeatedly"
+    )
+    for refused, heading in ((True, "REFUSED"), (False, "KEPT, BUT LOOK AT")):
+        for group in report["problems"]:
+            if group["refused"] == refused:
+                lines += ["", f"{heading}: {group['kind']}, {group['count']} times: {group['meaning']}"]
+                lines += [f"  {found['subject']}: {found['detail']}" for found in group["found"]]
+    return "\n".join(lines) + "\n"
