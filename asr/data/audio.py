@@ -46,6 +46,8 @@ def read_audio(path: Path | str, start: float = 0.0, duration: float | None = No
         raise AudioError(path, "missing-audio", "no such audio file")
     if path.stat().st_size == 0:
         raise AudioError(path, "empty-file", "the file has zero bytes")
+    if path.suffix.lower() == ".raw":
+        raise AudioError(path, "undecodable", "has no header that tells its rate and format; convert it to WAV or FLAC")
     try:
         with soundfile.SoundFile(path) as file:
             rate, total = file.samplerate, file.frames
