@@ -1,6 +1,7 @@
 """Waveform -> log-mel features, one utterance at a time, before any padding."""
 
 import math
+import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -81,6 +82,9 @@ class LogMel(torch.nn.Module):
 
     Frames are whole windows (no padding at the edges, so that streaming sees the same frames); the window is Hann, the
     mel scale HTK's. Normalisation as the configuration says; standard deviations below `STD_FLOOR` count as that.
+
+    Raises:
+        InputError: the statistics are missing or of another number of mel bins, or mel bins would be empty.
     """
 
     STD_FLOOR = 1e-2
@@ -100,16 +104,7 @@ class LogMel(torch.nn.Module):
         mean, std = _mean_and_std(config, statistics)
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std.clamp(min=self.STD_FLOOR), persistent=False)
-        self.mel_power = torchaudio.transforms.MelSpectrogram(
-            sample_rate=config.sample_rate,
-            n_fft=2 ** math.ceil(math.log2(config.window_length)),
-            win_length=config.window_length,
-            hop_length=config.hop_length,
-            f_min=config.min_frequency,
-            f_max=config.upper_frequency,
-            n_mels=config.num_mels,
-            center=False,
-        )
+        self.mel_power = _mel_spectrogram(config)
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
         """Samples (N,) -> normalised features (T, M)."""
@@ -132,6 +127,28 @@ class LogMel(torch.nn.Module):
         return (features - self.mean) / self.std
 
 
+def _mel_spectrogram(config: FeatureConfig) -> torchaudio.transforms.MelSpectrogram:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="At least one mel filterbank has all zero values")
+        module = torchaudio.transforms.MelSpectrogram(
+            sample_rate=config.sample_rate,
+            n_fft=2 ** math.ceil(math.log2(config.window_length)),
+            win_length=config.window_length,
+            hop_length=config.hop_length,
+            f_min=config.min_frequency,
+            f_max=config.upper_frequency,
+            n_mels=config.num_mels,
+            center=False,
+        )
+    empty = int((module.mel_scale.fb.amax(dim=0) == 0).sum())
+    if empty:
+        raise InputError(
+            f"features.num_mels {config.num_mels} are more than features.window_length {config.window_length} samples "
+            f"resolve: {empty} mel bins would be empty"
+        )
+    return module
+
+
 def _mean_and_std(config: FeatureConfig, statistics: FeatureStatistics | None) -> tuple[torch.Tensor, torch.Tensor]:
     if config.normalization != "global" or statistics is None:
         return torch.zeros(config.num_mels), torch.ones(config.num_mels)
@@ -151,11 +168,17 @@ class StatisticsAccumulator:
 
     def add(self, features: np.ndarray) -> None:
         """Add the unnormalised features (T, M) of one utterance."""
+        one = StatisticsAccumulator(features.shape[1])
         features = features.astype(np.float64)
-        frames, mean = len(features), features.mean(axis=0)
-        total, difference = self.frames + frames, mean - self.mean
-        self.squares += np.square(features - mean).sum(axis=0) + np.square(difference) * self.frames * frames / total
-        self.mean += difference * frames / total
+        one.frames, one.mean = len(features), features.mean(axis=0)
+        one.squares = np.square(features - one.mean).sum(axis=0)
+        self.merge(one)
+
+    def merge(self, other: "StatisticsAccumulator") -> None:
+        """Add all frames of another accumulator. Merging one utterance at a time equals adding them in that order."""
+        total, difference = self.frames + other.frames, other.mean - self.mean
+        self.squares += other.squares + np.square(difference) * self.frames * other.frames / max(1, total)
+        self.mean += difference * other.frames / max(1, total)
         self.frames = total
 
     def result(self) -> FeatureStatistics:

@@ -1,6 +1,7 @@
 """Text <-> token ids. Id 0 is CTC's blank and belongs to no text."""
 
 import base64
+import binascii
 import io
 import itertools
 from collections.abc import Sequence
@@ -86,6 +87,7 @@ class SentencePieceTokenizer:
                 model_type="bpe",
                 vocab_size=vocabulary_size,
                 character_coverage=1.0,
+                max_sentence_length=max(map(len, map(str.encode, texts)), default=1) + 1,  # longer ones are skipped
                 normalization_rule_name="identity",
                 unk_id=0,
                 bos_id=-1,
@@ -125,10 +127,13 @@ def tokenizer_from_dict(data: dict[str, Any]) -> Tokenizer:
         InputError: the kind is unknown or the data is not of its form.
     """
     kind = data.get("kind")
-    if kind == "characters" and data.get("tokens", [None])[0] == BLANK:
+    if kind == "characters" and (data.get("tokens") or [None])[0] == BLANK:
         return CharacterTokenizer(data["tokens"][1:])
     if kind == "sentencepiece" and "model" in data:
-        return SentencePieceTokenizer(base64.b64decode(data["model"]))
+        try:
+            return SentencePieceTokenizer(base64.b64decode(data["model"], validate=True))
+        except (binascii.Error, RuntimeError) as error:
+            raise InputError(f"not a token set: its sentencepiece model cannot be read ({error})") from error
     raise InputError(f"not a token set: kind {kind!r} (known: 'characters', 'sentencepiece'), keys {sorted(data)}")
 
 
