@@ -120,7 +120,7 @@ def _read_transcripts(path: Path) -> tuple[dict[str, str | None], list[Problem]]
         elif line.strip():
             reason = f"a second transcript of {match[2]}" if match else "no (utterance-id) at its end"
             problems.append(
-                Problem(f"{path.name}, line {number}", "unreadable-transcript", f"{path}: {reason}: {line!r}", True)
+                Problem(f"{path.name}, line {number}", "unreadable-text", f"{path}: {reason}: {line!r}", True)
             )
     return texts, problems
 

@@ -33,7 +33,8 @@ KINDS = {
     "too-short": Kind(True, "the utterance is shorter than any word"),
     "silent": Kind(True, "no 10 ms of the utterance is louder than silence"),
     "missing-text": Kind(True, "there is audio and no transcript"),
-    "unreadable-text": Kind(True, "the transcript's line cannot be read"),
+    "unreadable-text": Kind(True, "a line of transcripts cannot be read"),
+    "bad-row": Kind(True, "a row of a table, or a cut, does not say what is needed of an utterance"),
     "empty-text": Kind(True, "nothing is left of the transcript after normalisation"),
     "unknown-characters": Kind(True, "the normalised transcript has characters outside the token set"),
     "infeasible": Kind(True, "CTC has no path: fewer output frames than tokens and blanks between repeated ones"),
@@ -47,8 +48,12 @@ KINDS = {
     "fast-speech": Kind(False, "more characters a second than anyone speaks: is it the right transcript?"),
     "slow-speech": Kind(False, "very few characters a second: is the transcript complete?"),
     "duplicate-audio": Kind(False, "the same samples as another utterance"),
+    "audio-in-two-splits": Kind(True, "a split to test on has the same samples"),
+    "texts-in-train": Kind(False, "sentences that are tested on are also trained on"),
+    "overlap": Kind(False, "another utterance of the same recording overlaps this one"),
+    "incomplete-part": Kind(False, "a part of the corpus has fewer utterances than published"),
 }
-"""The kinds of problems that verification finds, in the order of its report."""
+"""The kinds of problems that are found in a corpus, in the order of the report."""
 
 
 @dataclass(frozen=True)

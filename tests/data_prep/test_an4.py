@@ -154,8 +154,8 @@ def test_lines_that_are_no_transcript_are_named_by_number(tmp_path: Path) -> Non
     path.write_text("<s> YES </s> (an251-fash-b)\nno id here\n\nP I T T (cen1-mblb-b)\nAGAIN (an251-fash-b)\n")
     utterances, problems = read_folder(root)
     assert [(p.subject, p.kind) for p in problems] == [
-        ("an4_train.transcription, line 2", "unreadable-transcript"),
-        ("an4_train.transcription, line 5", "unreadable-transcript"),
+        ("an4_train.transcription, line 2", "unreadable-text"),
+        ("an4_train.transcription, line 5", "unreadable-text"),
     ]
     assert "a second transcript of an251-fash-b" in problems[1].detail
     assert next(u.text for u in utterances if u.id == "an251-fash-b") == "YES"
