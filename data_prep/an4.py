@@ -24,6 +24,8 @@ from data_prep.utterance import Problem, Utterance
 SUMMARY = "AN4 in its original layout (etc/ and wav/), as FLAC, WAV, NIST SPHERE or raw audio"
 
 PARTS = ("train", "test")
+DEFAULT_SPLITS = {"train": ("train",), "test": ("test",)}
+DEFAULT_HELD_OUT = {"dev": 8}
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".sph", ".raw")
 RAW_RATE = 16000
