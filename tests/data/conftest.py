@@ -8,23 +8,17 @@ import pytest
 import soundfile
 from lhotse import CutSet
 from tone_corpus import tone_cut
+from white_noise import white_noise
 
 from asr.data.cuts import read_cuts
 from asr.files import write_jsonl
-
-RATE = 16000
-
-
-def noise_like(num_samples: int, seed: int = 0, amplitude: float = 0.1) -> np.ndarray:
-    """White noise (N,), float32."""
-    return (amplitude * np.random.default_rng(seed).standard_normal(num_samples)).astype(np.float32)
 
 
 @pytest.fixture
 def write_cuts(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes waveforms as FLAC files (id -> samples) and their manifest, and returns its path."""
 
-    def write(waveforms: dict[str, np.ndarray], name: str = "cuts", text: str = "AB", rate: int = RATE) -> Path:
+    def write(waveforms: dict[str, np.ndarray], name: str = "cuts", text: str = "AB", rate: int = 16000) -> Path:
         folder = tmp_path / name
         (folder / "audio").mkdir(parents=True)
         rows = []
@@ -41,4 +35,4 @@ def write_cuts(tmp_path: Path) -> Callable[..., Path]:
 def speech_cuts(write_cuts: Callable[..., Path]) -> CutSet:
     """Five cuts of 0.5 to 1.5 s."""
     lengths = [8000, 24000, 12000, 16000, 20000]
-    return read_cuts(write_cuts({f"u{i}": noise_like(n, seed=i) for i, n in enumerate(lengths)}, name="speech"))
+    return read_cuts(write_cuts({f"u{i}": white_noise(n, seed=i) for i, n in enumerate(lengths)}, name="speech"))
