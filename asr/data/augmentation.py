@@ -1,0 +1,200 @@
+"""Training-time changes of speech: speed, noise, volume, and masks on the features (SpecAugment).
+
+Each is a pure function of the signal and its parameters; `Augmentation` draws the parameters from (seed, epoch,
+utterance id, purpose) alone, so that they do not depend on workers, on order, or on where a run was interrupted.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torchaudio
+from lhotse import CutSet, MonoCut
+from torch import Tensor
+
+from asr.data.cuts import load_waveform, read_cuts
+from asr.errors import InputError
+from asr.randomness import generator
+
+SILENT_NOISE_TRIES = 10
+"""Stretches of noise that are tried before digital silence is an error."""
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How training utterances are varied; development and test utterances never are.
+
+    Args:
+        speed_factors: each utterance is played at one of these speeds (0.9 is slower and deeper), drawn anew in each
+            epoch; hundredths. [1.0] switches it off.
+        frequency_masks: number of masks over mel bins; 0 switches them off.
+        frequency_mask_bins: widest frequency mask, in mel bins.
+        time_masks: number of masks over time; 0 switches them off.
+        time_mask_frames: widest time mask, in frames.
+        time_mask_fraction: widest time mask as a fraction of the utterance, so that short ones keep most of theirs.
+        noise: manifests of lhotse cuts that are mixed into the speech; their text, if any, is ignored.
+        noise_probability: of mixing noise into an utterance.
+        noise_snr: lowest and highest signal-to-noise ratio in dB, drawn uniformly.
+        volume_decibels: gains are drawn uniformly from minus to plus this many dB; 0 switches it off.
+    """
+
+    speed_factors: tuple[float, ...] = (0.9, 1.0, 1.1)
+    frequency_masks: int = 2
+    frequency_mask_bins: int = 27
+    time_masks: int = 2
+    time_mask_frames: int = 100
+    time_mask_fraction: float = 0.15
+    noise: tuple[str, ...] = ()
+    noise_probability: float = 0.5
+    noise_snr: tuple[float, float] = (5.0, 20.0)
+    volume_decibels: float = 0.0
+
+    def __post_init__(self) -> None:
+        for factor in self.speed_factors:
+            if not 0.5 <= factor <= 2 or abs(100 * factor - round(100 * factor)) > 1e-6:
+                raise InputError(f"augmentation.speed_factors must be hundredths from 0.5 to 2, got {factor}")
+        if not self.speed_factors or len(set(self.speed_factors)) != len(self.speed_factors):
+            raise InputError(f"augmentation.speed_factors must be distinct, at least one, got {self.speed_factors}")
+        for name in ("frequency_masks", "frequency_mask_bins", "time_masks", "time_mask_frames", "volume_decibels"):
+            if getattr(self, name) < 0:
+                raise InputError(f"augmentation.{name} must not be negative, got {getattr(self, name)}")
+        for name in ("time_mask_fraction", "noise_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"augmentation.{name} must be from 0 to 1, got {getattr(self, name)}")
+        if self.noise_snr[0] > self.noise_snr[1]:
+            raise InputError(f"augmentation.noise_snr must be [lowest, highest], got {list(self.noise_snr)}")
+
+    @property
+    def changes_audio(self) -> bool:
+        """Whether noise or volume is varied, which features stored beforehand cannot follow."""
+        return bool(self.noise and self.noise_probability) or self.volume_decibels > 0
+
+
+NO_AUGMENTATION = AugmentationConfig(speed_factors=(1.0,), frequency_masks=0, time_masks=0)
+
+
+@functools.lru_cache(maxsize=16)
+def _resampler(percent: int) -> torchaudio.transforms.Resample:
+    return torchaudio.transforms.Resample(orig_freq=percent, new_freq=100)
+
+
+def samples_at_speed(num_samples: int, factor: float) -> int:
+    """Samples that N samples become at a speed.
+
+    >>> samples_at_speed(16000, 1.1), samples_at_speed(16000, 0.9), samples_at_speed(16000, 1.0)
+    (14546, 17778, 16000)
+    """
+    return math.ceil(100 * num_samples / round(100 * factor))
+
+
+def change_speed(waveform: Tensor, factor: float) -> Tensor:
+    """Play samples (N,) `factor` times as fast (Ko et al. 2015): duration / factor, every frequency * factor."""
+    if factor == 1:
+        return waveform
+    resampled: Tensor = _resampler(round(100 * factor))(waveform)
+    return resampled
+
+
+def mix_noise(speech: Tensor, noise: Tensor, snr: float) -> Tensor:
+    """Speech (N,) + gain * noise (N,), the gain such that 10 log10(power of speech / power of scaled noise) = `snr` dB.
+
+    Powers are means of squares over all N samples. Silent speech stays silent; the noise must not be silent.
+    """
+    speech_power, noise_power = (float(x.double().square().mean()) for x in (speech, noise))
+    return speech + noise * math.sqrt(speech_power / noise_power * 10 ** (-snr / 10))
+
+
+def mask_features(features: Tensor, config: AugmentationConfig, rng: np.random.Generator, fill: Tensor) -> Tensor:
+    """SpecAugment's frequency and time masks (Park et al. 2019, arXiv 1904.08779, section 2) on features (T, M).
+
+    A mask's width is uniform from 0 to its maximum, then its position uniform among those that fit. `fill` (M,) is what
+    masked features become. Time warping, which the authors found to matter least, is left out.
+    """
+    frames, bins = features.shape
+    masked = features.clone()
+    for _ in range(config.frequency_masks):
+        first, end = _stretch(bins, min(config.frequency_mask_bins, bins), rng)
+        masked[:, first:end] = fill[first:end]
+    for _ in range(config.time_masks):
+        widest = min(config.time_mask_frames, int(config.time_mask_fraction * frames))
+        first, end = _stretch(frames, widest, rng)
+        masked[first:end] = fill
+    return masked
+
+
+def _stretch(length: int, widest: int, rng: np.random.Generator) -> tuple[int, int]:
+    width = int(rng.integers(widest + 1))
+    first = int(rng.integers(length - width + 1))
+    return first, first + width
+
+
+class Augmentation:
+    """Augmentation of training utterances as a function of (seed, epoch, utterance id).
+
+    Args:
+        config: what is varied, and how much.
+        seed: of the run.
+        sample_rate: in Hz, that of speech and noise.
+
+    Raises:
+        InputError: a noise manifest cannot be read.
+    """
+
+    def __init__(self, config: AugmentationConfig, seed: int, sample_rate: int) -> None:
+        self.config = config
+        self.seed = seed
+        self.sample_rate = sample_rate
+        self._noises: list[MonoCut] = []
+        if config.noise_probability > 0:
+            manifests: list[CutSet] = [read_cuts(path, transcribed=False) for path in config.noise]
+            self._noises = [cut for cuts in manifests for cut in cuts]
+
+    def _generator(self, epoch: int, utterance_id: str, purpose: str) -> np.random.Generator:
+        return generator(self.seed, "augmentation", purpose, epoch, utterance_id)
+
+    def speed(self, epoch: int, utterance_id: str) -> float:
+        """The utterance's speed in an epoch."""
+        factors = self.config.speed_factors
+        if len(factors) == 1:
+            return factors[0]
+        return factors[int(self._generator(epoch, utterance_id, "speed").integers(len(factors)))]
+
+    def waveform(self, waveform: Tensor, epoch: int, utterance_id: str) -> Tensor:
+        """Samples (N,) -> the same at another speed, with noise, at another volume.
+
+        Raises:
+            InputError: a noise file cannot be used.
+        """
+        config = self.config
+        waveform = change_speed(waveform, self.speed(epoch, utterance_id))
+        if self._noises:
+            rng = self._generator(epoch, utterance_id, "noise")
+            if rng.random() < config.noise_probability:
+                noise = self._noise(len(waveform), rng)
+                waveform = mix_noise(waveform, noise, rng.uniform(*config.noise_snr))
+        if config.volume_decibels > 0:
+            gain = self._generator(epoch, utterance_id, "volume").uniform(-1, 1) * config.volume_decibels
+            waveform = waveform * 10 ** (gain / 20)
+        return waveform
+
+    def _noise(self, num_samples: int, rng: np.random.Generator) -> Tensor:
+        """A stretch of a noise, repeated if it is too short."""
+        for _ in range(SILENT_NOISE_TRIES):
+            cut = self._noises[int(rng.integers(len(self._noises)))]
+            offset = rng.uniform(0, max(0.0, cut.duration - num_samples / self.sample_rate))
+            duration = min(num_samples / self.sample_rate, cut.duration - offset)
+            noise = load_waveform(cut.truncate(offset=offset, duration=duration, preserve_id=True), self.sample_rate)
+            if noise.any():
+                return torch.from_numpy(np.resize(noise, num_samples))
+        raise InputError(
+            f"noise {cut.id!r} from {offset:.3f} s on is silence, like {SILENT_NOISE_TRIES - 1} stretches drawn "
+            "before it; remove silent cuts from augmentation.noise"
+        )
+
+    def features(self, features: Tensor, epoch: int, utterance_id: str, fill: Tensor) -> Tensor:
+        """Features (T, M), normalised -> the same with masks filled with `fill` (M,)."""
+        if not (self.config.frequency_masks or self.config.time_masks):
+            return features
+        return mask_features(features, self.config, self._generator(epoch, utterance_id, "masks"), fill)
