@@ -1,0 +1,163 @@
+"""A prepared corpus folder: its splits, its token set, its statistics, and what must hold between them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from lhotse import CutSet, MonoCut
+from torch import Tensor
+
+from asr.data.augmentation import samples_at_speed
+from asr.data.cuts import audio_file, read_cuts, text_of
+from asr.data.features import FeatureConfig, FeatureStatistics
+from asr.data.sampling import enumerate_some
+from asr.data.store import statistics_from_dict
+from asr.data.tokens import Tokenizer, minimum_frames, tokenizer_from_dict
+from asr.errors import InputError
+from asr.files import read_json
+
+
+class PreparedCorpus:
+    """The folder that `asr-prepare` writes. Everything is read when it is first asked for.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        InputError: (when asked) a file is missing or not what it should be.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def _read(self, name: str) -> Any:
+        if not self.root.is_dir():
+            raise InputError(f"data.root {str(self.root)!r} is not a folder; prepare a corpus with asr-prepare")
+        return read_json(self.root / name)
+
+    @cached_property
+    def token_data(self) -> dict[str, Any]:
+        """The content of `tokens.json`, plain data."""
+        return self._read("tokens.json")
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Text <-> token ids."""
+        try:
+            return tokenizer_from_dict(self.token_data)
+        except InputError as error:
+            raise InputError(f"{self.root / 'tokens.json'}: {error}") from error
+
+    @cached_property
+    def normalizer(self) -> str:
+        """Identifier of the rules that the texts were normalised by, for example "english/1"."""
+        data = self._read("normalization.json")
+        try:
+            return f"{data['name']}/{data['version']}"
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{self.root / 'normalization.json'}: needs the keys 'name' and 'version'") from error
+
+    def statistics(self, features: FeatureConfig) -> FeatureStatistics | None:
+        """The statistics found at preparation, if they are of these features."""
+        path = self.root / "feature_stats.json"
+        if not path.is_file():
+            return None
+        data = self._read(path.name)
+        return statistics_from_dict(data) if data.get("features") == features.spectrum() else None
+
+    def has(self, split: str) -> bool:
+        """Whether there is a manifest of this name or path."""
+        return self._manifest(split).is_file()
+
+    def _manifest(self, split: str) -> Path:
+        return Path(split) if split.endswith((".jsonl", ".jsonl.gz")) else self.root / f"{split}.jsonl.gz"
+
+    def manifest(self, split: str) -> Path:
+        """The manifest of a split; `split` may also be the path of a manifest (`*.jsonl`, `*.jsonl.gz`).
+
+        Raises:
+            InputError: there is none; the splits that exist are named.
+        """
+        path = self._manifest(split)
+        if not path.is_file():
+            known = sorted(file.name.removesuffix(".jsonl.gz") for file in self.root.glob("*.jsonl.gz"))
+            raise InputError(f"{path}: no such manifest; splits of {self.root}: {', '.join(known) or 'none'}")
+        return path
+
+    def read(self, splits: Sequence[str]) -> CutSet:
+        """The cuts of one or more splits, whose texts are checked against the token set.
+
+        Raises:
+            InputError: a manifest or text cannot be used, or an id occurs in two splits; ids are named.
+        """
+        parts = [read_cuts(self.manifest(split)) for split in splits]
+        for number, (split, part) in enumerate(zip(splits, parts, strict=True)):
+            self._check_texts(split, part)
+            for earlier in range(number):
+                check_disjoint(splits[earlier], parts[earlier], split, part)
+        return parts[0] if len(parts) == 1 else CutSet.from_cuts(cut for part in parts for cut in part)
+
+    def _check_texts(self, split: str, cuts: CutSet) -> None:
+        refused, reason = [], None
+        for cut in cuts:
+            try:
+                self.tokenizer.encode(text_of(cut))
+            except InputError as error:
+                refused.append(cut.id)
+                reason = reason or error
+        if refused:
+            raise InputError(
+                f"{len(refused)} utterance(s) of {split} cannot be written with {self.root / 'tokens.json'}: "
+                f"{enumerate_some(refused)}; the first: {reason}"
+            )
+
+
+def check_disjoint(name: str, cuts: CutSet, other_name: str, other: CutSet) -> None:
+    """Refuse two sets of cuts that share an id or a stretch of audio.
+
+    Raises:
+        InputError: they share some; the first ten are named.
+    """
+    ids = {cut.id for cut in cuts}
+    stretches = {_stretch(cut) for cut in cuts}
+    shared = [cut.id for cut in other if cut.id in ids or _stretch(cut) in stretches]
+    if shared:
+        raise InputError(
+            f"{len(shared)} utterance(s) are in both {name} and {other_name} (same id or same audio): "
+            f"{enumerate_some(shared)}"
+        )
+
+
+def _stretch(cut: MonoCut) -> tuple[str, int, float]:
+    return str(audio_file(cut)), cut.channel, cut.start
+
+
+def find_infeasible(
+    cuts: Iterable[MonoCut],
+    tokenizer: Tokenizer,
+    features: FeatureConfig,
+    output_lengths: Callable[[Tensor], Tensor],
+    speed: float = 1.0,
+) -> dict[str, str]:
+    """The utterances that CTC cannot align: id -> what is missing.
+
+    CTC needs a frame per token and one between adjacent equal tokens.
+
+    Args:
+        cuts: the utterances.
+        tokenizer: makes their tokens.
+        features: makes their frames.
+        output_lengths: the encoder's: input frames -> output frames.
+        speed: the fastest at which they are played.
+    """
+    cuts = list(cuts)
+    samples = (samples_at_speed(round(cut.duration * features.sample_rate), speed) for cut in cuts)
+    frames = output_lengths(torch.tensor([features.num_frames(n) for n in samples], dtype=torch.int64))
+    needed = (max(1, minimum_frames(tokenizer.encode(text_of(cut)))) for cut in cuts)
+    return {
+        cut.id: f"{has} frames for {len(text_of(cut))} characters, {needs} needed"
+        for cut, has, needs in zip(cuts, frames.tolist(), needed, strict=True)
+        if has < needs
+    }
