@@ -24,11 +24,14 @@ def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     temporary: str | None = None
+    in_block = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
+            in_block = True
             yield file
+            in_block = False
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)
@@ -39,7 +42,8 @@ def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
-        if isinstance(error, OSError) and error.errno is not None:
+        of_another_file = in_block and isinstance(error, OSError) and error.filename is not None
+        if isinstance(error, OSError) and error.errno is not None and not of_another_file:
             raise InputError(f"cannot write {path}: {error.strerror}") from error
         raise
 
