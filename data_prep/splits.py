@@ -1,0 +1,131 @@
+"""Which utterance belongs to which split: parts of the corpus, and speakers held out of train."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asr.errors import InputError
+from data_prep.select import held_out_speakers
+from data_prep.utterance import Utterance
+
+HeldOut = int | tuple[str, ...]
+"""Speakers to hold out: how many, or which."""
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How a corpus is divided.
+
+    Args:
+        parts: for each split, the parts of the corpus it consists of.
+        held_out: for each further split, the speakers of train that it gets; drawn in the order of this mapping.
+        seed: of the draw.
+        shared_speakers: whether splits may have speakers in common.
+    """
+
+    parts: Mapping[str, tuple[str, ...]]
+    held_out: Mapping[str, HeldOut] = field(default_factory=dict)
+    seed: int = 0
+    shared_speakers: bool = False
+
+    def __post_init__(self) -> None:
+        owner: dict[str, str] = {}
+        for split, parts in self.parts.items():
+            for part in parts:
+                if owner.setdefault(part, split) != split:
+                    raise InputError(f"part {part!r} is given to two splits, {owner[part]} and {split}")
+        for split in self.held_out:
+            if split in self.parts:
+                raise InputError(f"{split} is given twice: as parts of the corpus and as speakers held out of train")
+            if "train" not in self.parts:
+                raise InputError(f"{split} speakers are held out of train, and train has no part")
+
+
+def parse_held_out(text: str) -> HeldOut:
+    """Read a number of speakers, ids separated by commas, or `@FILE` with an id a line.
+
+    >>> parse_held_out("10"), parse_held_out("19,26,27"), parse_held_out("19,")
+    (10, ('19', '26', '27'), ('19',))
+
+    Raises:
+        InputError: the file cannot be read, or nothing is named.
+    """
+    if text.isdigit():
+        return int(text)
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8").replace("\n", ",")
+        except OSError as error:
+            raise InputError(f"cannot read the speakers in {text[1:]}: {error.strerror}") from error
+    speakers = tuple(sorted({speaker.strip() for speaker in text.split(",")} - {""}))
+    if not speakers:
+        raise InputError(f"no speaker is named by {text!r}")
+    return speakers
+
+
+def assign(utterances: Sequence[Utterance], plan: SplitPlan) -> dict[str, list[Utterance]]:
+    """Divide a corpus; each split keeps the order of `utterances`. What no split claims is left out.
+
+    Raises:
+        InputError: a part or a speaker to hold out does not exist, a speaker to hold out is unknown, an id occurs in
+            two splits, or a speaker does and must not.
+    """
+    split_of = {part: split for split, parts in plan.parts.items() for part in parts}
+    missing = sorted(set(split_of) - {utterance.part for utterance in utterances})
+    if missing:
+        there = sorted({utterance.part for utterance in utterances})
+        raise InputError(f"the corpus has no part {missing[0]!r} (parts: {', '.join(there) or 'none'})")
+    splits: dict[str, list[Utterance]] = {split: [] for split in (*plan.parts, *plan.held_out)}
+    for utterance in utterances:
+        if utterance.part in split_of:
+            splits[split_of[utterance.part]].append(utterance)
+    for split, wanted in plan.held_out.items():
+        speakers = _speakers_to_hold_out(splits["train"], split, wanted, plan.seed)
+        splits[split] = [u for u in splits["train"] if u.speaker in speakers]
+        splits["train"] = [u for u in splits["train"] if u.speaker not in speakers]
+    _check_ids(splits)
+    if not plan.shared_speakers:
+        _check_speakers(splits)
+    return splits
+
+
+def _speakers_to_hold_out(train: Sequence[Utterance], split: str, wanted: HeldOut, seed: int) -> frozenset[str]:
+    speakers: list[str] = []
+    for utterance in train:
+        if utterance.speaker is None:
+            raise InputError(f"--{split}-speakers needs every speaker, and that of {utterance.id!r} is unknown")
+        speakers.append(utterance.speaker)
+    if isinstance(wanted, int):
+        return frozenset(held_out_speakers(speakers, wanted, seed, split))
+    missing = sorted(set(wanted) - set(speakers))
+    if missing:
+        raise InputError(f"--{split}-speakers: train has no speaker {', '.join(map(repr, missing))}")
+    if set(wanted) == set(speakers):
+        raise InputError(f"--{split}-speakers names all {len(wanted)} speakers of train, and none is left to train on")
+    return frozenset(wanted)
+
+
+def _check_ids(splits: Mapping[str, Sequence[Utterance]]) -> None:
+    first: dict[str, tuple[str, Utterance]] = {}
+    for split, utterances in splits.items():
+        for utterance in utterances:
+            other, known = first.setdefault(utterance.id, (split, utterance))
+            if other != split:
+                raise InputError(
+                    f"utterance {utterance.id!r} is in two splits: {other} ({known.audio}) and {split} "
+                    f"({utterance.audio})"
+                )
+
+
+def _check_speakers(splits: Mapping[str, Sequence[Utterance]]) -> None:
+    speakers = {split: {u.speaker for u in utterances} - {None} for split, utterances in splits.items()}
+    names = list(splits)
+    for index, split in enumerate(names):
+        for other in names[index + 1 :]:
+            shared = sorted(speakers[split] & speakers[other])  # type: ignore[type-var]
+            if shared:
+                some = ", ".join(map(str, shared[:5])) + (", ..." if len(shared) > 5 else "")
+                raise InputError(
+                    f"{split} and {other} share {len(shared)} speakers ({some}); an error rate on known voices says "
+                    f"little about new ones. --allow-shared-speakers accepts it"
+                )
