@@ -1,0 +1,64 @@
+"""Results in order, whatever the number of processes; processes that die are an error and not a hang."""
+
+import contextlib
+import os
+import signal
+
+import pytest
+import torch
+
+from asr.errors import InputError
+from data_prep.parallel import in_order
+
+
+def _square(number: int) -> tuple[int, int, int]:
+    return number * number, os.getpid(), torch.get_num_threads()
+
+
+def _die(number: int) -> int:
+    if number == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def _fail(number: int) -> int:
+    raise ValueError(f"item {number}")
+
+
+@pytest.fixture
+def two_threads():
+    """A parent that computes on two threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_results_come_in_the_order_of_the_items_from_one_thread_each(jobs, two_threads):
+    results = list(in_order(_square, range(50), jobs, "squares"))
+    assert [square for square, _, _ in results] == [n * n for n in range(50)]
+    assert {threads for _, _, threads in results} == {1}
+    assert (os.getpid() in {pid for _, pid, _ in results}) == (jobs == 1)
+    assert torch.get_num_threads() == 2
+
+
+def test_no_items_need_no_processes():
+    assert list(in_order(_square, [], 3, "nothing")) == []
+
+
+def test_a_killed_process_is_an_error_that_says_what_to_try():
+    with pytest.raises(InputError, match="one of 2 processes was killed.*fewer --jobs"):
+        list(in_order(_die, range(20), 2, "dying"))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_in_the_function_arrives(jobs):
+    with pytest.raises(ValueError, match="item 0"):
+        list(in_order(_fail, range(3), jobs, "failing"))
+
+
+def test_results_that_are_not_wanted_are_not_waited_for(two_threads):
+    with contextlib.closing(in_order(_square, range(10**6), 1, "many")) as results:
+        assert next(results)[0] == 0
+    assert torch.get_num_threads() == 2
