@@ -1,0 +1,307 @@
+"""From a corpus's utterances to a prepared folder: divide, normalise, verify, select, write."""
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asr.data.features import FeatureConfig
+from asr.data.tokens import CharacterTokenizer, SentencePieceTokenizer, Tokenizer, minimum_frames, tokenizer_from_dict
+from asr.errors import InputError
+from asr.files import read_json, write_json, write_text
+from asr.text import Normalizer, describe_changes
+from data_prep import manifest
+from data_prep.manifest import Entry
+from data_prep.select import Candidate, Criteria, Selection, select
+from data_prep.splits import SplitPlan, assign
+from data_prep.utterance import Problem, Utterance
+from data_prep.verification import verify_all
+from data_prep.verify import VerificationSettings, Verified, find_duplicates, report_text, verification_report
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is to be made of a corpus.
+
+    Args:
+        corpus: its name.
+        plan: how it is divided into splits.
+        criteria: for a split, which subset of it is used, drawn with the plan's seed; all of it if it is not there.
+        normalizer: of the transcripts.
+        tokens: "characters" (those of the normaliser, or of train if it has no fixed set), "bpe" (trained on train),
+            or the path of a `tokens.json`.
+        vocabulary_size: of byte-pair tokens.
+        features: what the statistics are computed of, and the sample rate that files must have.
+        subsampling: feature frames per output frame of the model, for the CTC check.
+        jobs: processes.
+    """
+
+    corpus: str
+    plan: SplitPlan
+    normalizer: Normalizer
+    criteria: Mapping[str, Criteria] = field(default_factory=dict)
+    tokens: str = "characters"
+    vocabulary_size: int = 500
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    subsampling: int = 4
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.criteria) - {*self.plan.parts, *self.plan.held_out})
+        if unknown:
+            raise InputError(f"a subset of {unknown[0]!r} was asked for, and there is no such split")
+        for name in ("jobs", "vocabulary_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was made.
+
+    Args:
+        splits: what each split consists of.
+        selections: which subset was chosen, for each split.
+        problems: all that were found.
+        changes: what normalisation changed (the content of `normalization.json`).
+        unused_parts: parts of the corpus that are in no split, and their numbers of utterances.
+        removed: manifests of a former preparation that were removed.
+    """
+
+    splits: Mapping[str, Sequence[Entry]]
+    selections: Mapping[str, Selection]
+    problems: Sequence[Problem]
+    changes: Mapping[str, Any]
+    unused_parts: Mapping[str, int]
+    removed: Sequence[str]
+
+    @property
+    def refused(self) -> Counter[str]:
+        """kind -> how many utterances, or transcripts and files without one, were refused."""
+        return Counter(problem.kind for problem in self.problems if problem.refused)
+
+
+def prepare(
+    utterances: Sequence[Utterance], problems: Sequence[Problem], preparation: Preparation, output: Path
+) -> Outcome:
+    """Prepare a corpus into the folder `output`; `problems` are those found when it was listed.
+
+    Nothing but the report (`verification.json`, `verification.txt`) appears before everything is made.
+
+    Raises:
+        InputError: the splits cannot be made as planned, there is less than asked for, nothing is left of a split, or
+            `output` cannot be written.
+    """
+    cache = output / ".verified.jsonl"
+    manifest.make_folder(output)
+    splits = assign(sorted(utterances, key=_place), preparation.plan)
+    listed = [utterance for split in splits.values() for utterance in split]
+    texts = [preparation.normalizer(utterance.text or "") for utterance in listed]
+    settings = _verification_settings(preparation)
+    verified = verify_all(list(zip(listed, texts, strict=True)), settings, cache, preparation.jobs)
+    found = [*problems, *find_duplicates(listed, verified)]
+    entries = _accepted(splits, texts, verified, found)
+    found += _drop(entries, _audio_in_two_splits(entries))
+    try:
+        selections, tokenizer = _choose(entries, found, preparation)
+        found += _texts_in_two_splits(entries)
+    finally:
+        described = dataclasses.replace(settings, subsampling=preparation.subsampling)
+        report = verification_report(listed, verified, found, texts, described)
+        write_json(output / "verification.json", report)
+        write_text(output / "verification.txt", report_text(report))
+    _check_not_empty(splits, entries, output)
+    changes = describe_changes(preparation.normalizer, [(u.id, u.text) for u in listed if u.text is not None])
+    everything = [*found, *(problem for result in verified for problem in result.problems)]
+    files: dict[str, Any] = {"normalization.json": changes}
+    files["selection.json"] = _selection_record(utterances, splits, entries, selections, everything, preparation)
+    if tokenizer is not None:
+        files["tokens.json"] = tokenizer.to_dict()
+    if "train" in entries:
+        files["feature_stats.json"] = manifest.feature_statistics(
+            entries["train"], preparation.features, preparation.jobs
+        )
+    removed = manifest.write(output, entries, files)
+    cache.unlink(missing_ok=True)
+    return Outcome(entries, selections, everything, changes, files["selection.json"]["unused_parts"], removed)
+
+
+def _place(utterance: Utterance) -> tuple[str, str, float, str]:
+    """An order of utterances that also tells those of one id apart."""
+    return utterance.id, str(utterance.audio), utterance.start, utterance.text or ""
+
+
+def _verification_settings(preparation: Preparation) -> VerificationSettings:
+    """What can be checked before tokens are trained: characters if they are fixed, frames if tokens are characters."""
+    tokens = _fixed_tokens(preparation)
+    characters = preparation.normalizer.characters
+    if isinstance(tokens, CharacterTokenizer):
+        characters = "".join(tokens.tokens[1:])
+    by_character = preparation.tokens == "characters" or isinstance(tokens, CharacterTokenizer)
+    subsampling = preparation.subsampling if by_character else 1
+    return VerificationSettings(preparation.features, characters, subsampling=subsampling)
+
+
+def _fixed_tokens(preparation: Preparation) -> Tokenizer | None:
+    """The token set, if it does not depend on the utterances chosen."""
+    if preparation.tokens == "bpe":
+        return None
+    if preparation.tokens == "characters":
+        characters = preparation.normalizer.characters
+        return None if characters is None else CharacterTokenizer(characters)
+    return tokenizer_from_dict(read_json(preparation.tokens))
+
+
+def _accepted(
+    splits: Mapping[str, Sequence[Utterance]],
+    texts: Sequence[str],
+    verified: Sequence[Verified],
+    problems: Iterable[Problem],
+) -> dict[str, list[Entry]]:
+    """For each split, what nothing speaks against; texts and findings are in the order of all splits in a row."""
+    refused = {problem.subject for problem in problems if problem.refused}
+    findings = zip(texts, verified, strict=True)
+    entries: dict[str, list[Entry]] = {}
+    for split, utterances in splits.items():
+        entries[split] = [
+            Entry(utterance, text, found.measurement, found.file_samples)
+            for utterance, (text, found) in zip(utterances, findings, strict=False)
+            if found.measurement and found.file_samples and not found.refused and utterance.id not in refused
+        ]
+    return entries
+
+
+def _drop(entries: dict[str, list[Entry]], problems: Sequence[Problem]) -> Sequence[Problem]:
+    """Take the refused ones out of `entries`; return the problems."""
+    refused = {problem.subject for problem in problems if problem.refused}
+    for split in entries:
+        entries[split] = [entry for entry in entries[split] if entry.id not in refused]
+    return problems
+
+
+def _audio_in_two_splits(entries: Mapping[str, Sequence[Entry]]) -> list[Problem]:
+    """Equal samples in two splits: the copy in the later split stays, so that a test set is not changed by train."""
+    owner: dict[str, tuple[str, Entry]] = {}
+    problems = []
+    for split in reversed(list(entries)):
+        for entry in entries[split]:
+            other, first = owner.setdefault(entry.measurement.digest, (split, entry))
+            if other != split:
+                detail = f"{entry.utterance.audio}: the samples of {first.id!r} of {other} ({first.utterance.audio})"
+                problems.append(Problem(entry.id, "audio-in-two-splits", detail, refused=True))
+    return problems
+
+
+def _texts_in_two_splits(entries: Mapping[str, Sequence[Entry]]) -> list[Problem]:
+    """For each split but train: how many of its texts train has too. They are kept: short commands recur."""
+    known = {entry.text for entry in entries.get("train", ())}
+    problems = []
+    for split, some in entries.items():
+        shared = [entry for entry in some if split != "train" and entry.text in known]
+        if shared:
+            distinct = sorted({entry.text for entry in shared})
+            detail = f"{len(shared)} of {len(some)} utterances of {split} have a text that train has too "
+            detail += f"({len(distinct)} distinct, such as {distinct[0]!r})"
+            problems.append(Problem(split, "texts-in-train", detail, refused=False))
+    return problems
+
+
+def _choose(
+    entries: dict[str, list[Entry]], problems: list[Problem], preparation: Preparation
+) -> tuple[dict[str, Selection], Tokenizer | None]:
+    """Reduce `entries` to the subsets asked for and to what the tokens can write; add what is refused to `problems`.
+
+    A token set that is trained is trained on the subset of train. One that is fixed comes first, so that as many
+    utterances are chosen as were asked for.
+    """
+    tokenizer = _fixed_tokens(preparation)
+    if tokenizer is not None:
+        problems += _drop(entries, _check_tokens(entries, tokenizer, preparation))
+    selections = {}
+    for split, some in entries.items():
+        candidates = [Candidate(entry.id, entry.utterance.speaker, entry.measurement.seconds) for entry in some]
+        try:
+            selections[split] = select(candidates, preparation.criteria.get(split, Criteria()), preparation.plan.seed)
+        except InputError as error:
+            raise InputError(f"{split}: {error}") from error
+        chosen = set(selections[split].chosen)
+        entries[split] = [entry for entry in some if entry.id in chosen]
+    if tokenizer is None and entries.get("train"):
+        tokenizer = _train_tokens([entry.text for entry in entries["train"]], preparation)
+        problems += _drop(entries, _check_tokens(entries, tokenizer, preparation))
+    return selections, tokenizer
+
+
+def _train_tokens(texts: Sequence[str], preparation: Preparation) -> Tokenizer:
+    if preparation.tokens == "bpe":
+        return SentencePieceTokenizer.train(texts, preparation.vocabulary_size)
+    return CharacterTokenizer(sorted({character for text in texts for character in text}))
+
+
+def _check_tokens(
+    entries: Mapping[str, Sequence[Entry]], tokenizer: Tokenizer, preparation: Preparation
+) -> list[Problem]:
+    """Texts that the token set cannot write, or that have more tokens than their audio has frames."""
+    settings = VerificationSettings(preparation.features, subsampling=preparation.subsampling)
+    problems = []
+    for entry in (entry for some in entries.values() for entry in some):
+        audio = entry.utterance.audio
+        try:
+            needed = minimum_frames(tokenizer.encode(entry.text))
+        except InputError as error:
+            problems.append(Problem(entry.id, "unknown-characters", f"{audio}: {error}", refused=True))
+            continue
+        frames = settings.output_frames(entry.measurement.num_samples)
+        if frames < needed:
+            detail = f"{frames} frames (subsampling {settings.subsampling}) for {needed} needed by {entry.text!r}"
+            problems.append(Problem(entry.id, "infeasible", f"{audio}: {detail}", refused=True))
+    return problems
+
+
+def _check_not_empty(splits: Mapping[str, Sequence[Utterance]], entries: Mapping[str, Any], output: Path) -> None:
+    for split, utterances in splits.items():
+        if not entries[split]:
+            raise InputError(
+                f"nothing is left of {split}: all of its {len(utterances)} utterances were refused or left out; "
+                f"{output / 'verification.txt'} says why"
+            )
+
+
+def _selection_record(
+    utterances: Sequence[Utterance],
+    splits: Mapping[str, Sequence[Utterance]],
+    entries: Mapping[str, Sequence[Entry]],
+    selections: Mapping[str, Selection],
+    problems: Sequence[Problem],
+    preparation: Preparation,
+) -> dict[str, Any]:
+    """What was chosen, by which rule and what came of it, so that it can be repeated and looked up."""
+    refused = {problem.subject for problem in problems if problem.refused}
+    plan = preparation.plan
+    record: dict[str, Any] = {"corpus": preparation.corpus, "seed": preparation.plan.seed, "splits": {}}
+    for split, some in entries.items():
+        speakers: defaultdict[str, list[float]] = defaultdict(list)
+        for entry in some:
+            speakers[entry.utterance.speaker or "(unknown)"].append(entry.measurement.seconds)
+        record["splits"][split] = {
+            "parts": list(plan.parts.get(split, plan.parts.get("train", ()))),
+            "held_out_of_train": plan.held_out.get(split),
+            "criteria": dataclasses.asdict(preparation.criteria.get(split, Criteria())),
+            "utterances": len(some),
+            "hours": _hours(entry.measurement.seconds for entry in some),
+            "refused": sum(utterance.id in refused for utterance in splits[split]),
+            "left_out": selections[split].left_out,
+            "speakers": {
+                speaker: {"utterances": len(seconds), "hours": _hours(seconds)}
+                for speaker, seconds in sorted(speakers.items())
+            },
+        }
+    used = {part for parts in plan.parts.values() for part in parts}
+    record["unused_parts"] = dict(sorted(Counter(u.part for u in utterances if u.part not in used).items()))
+    return record
+
+
+def _hours(seconds: Iterable[float]) -> float:
+    return round(sum(seconds) / 3600, 4)
