@@ -1,0 +1,295 @@
+"""The `asr-prepare` command: one sub-command a corpus, all with the same options beside their own."""
+
+import argparse
+import dataclasses
+import importlib
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from asr.config import read_config
+from asr.data.features import FeatureConfig
+from asr.errors import InputError
+from asr.model import build_encoder
+from asr.provenance import available_cores
+from asr.text import NORMALIZERS, normalizer
+from data_prep.pipeline import Outcome, Preparation, prepare
+from data_prep.select import Criteria
+from data_prep.splits import SplitPlan, parse_held_out
+from data_prep.utterance import Utterance
+
+CORPORA = ("librispeech", "an4", "table", "cuts", "embedded")
+"""Modules of data_prep, each with SUMMARY, add_arguments(parser) and read(options) -> utterances, problems.
+
+A module may also have DEFAULT_SPLITS (split -> parts) and DEFAULT_HELD_OUT (split -> number of speakers), which are
+used when no split is named.
+"""
+
+SUBSAMPLING = 4
+"""Feature frames per output frame of the model, unless --subsampling or --config says otherwise."""
+
+Number = TypeVar("Number", int, float)
+
+
+def usage() -> str:
+    """The text of `asr-prepare --help`."""
+    names = (*CORPORA, "report")
+    width = max(map(len, names))
+    lines = [f"  {name:<{width}}  {_module(name).SUMMARY}" for name in names]
+    return (
+        "usage: asr-prepare CORPUS ... OUT [options]    (asr-prepare CORPUS --help explains one)\n\n"
+        + "\n".join(lines)
+        + "\n\nOUT gets lhotse cuts (SPLIT.jsonl.gz), tokens, feature statistics, the selection, what normalisation "
+        "changed,\nand a report on every file that was refused or is worth a look.\n"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sub-command.
+
+    Returns:
+        0 when all went well, 1 when something given could not be used or something was refused (and not
+        --allow-refused), 2 for a usage error, 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if arguments in ([], ["-h"], ["--help"]):
+            print(usage(), end="", file=sys.stdout if arguments else sys.stderr)
+            return 0 if arguments else 2
+        name, *rest = arguments
+        if name == "report":
+            return int(_module(name).main(rest))
+        if name not in CORPORA:
+            print(f"asr-prepare: no corpus {name!r}\n\n{usage()}", end="", file=sys.stderr)
+            return 2
+        return prepare_corpus(name, rest)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what was fetched or verified so far is kept", file=sys.stderr)
+        return 130
+
+
+def _module(name: str) -> ModuleType:
+    """A corpus's module, imported when it is asked for."""
+    return importlib.import_module(f"data_prep.{name}")
+
+
+def prepare_corpus(name: str, arguments: Sequence[str]) -> int:
+    """Prepare one corpus; see `main` for the exit codes."""
+    module = _module(name)
+    parser = argparse.ArgumentParser(prog=f"asr-prepare {name}", description=f"{module.SUMMARY}.")
+    module.add_arguments(parser)
+    _add_common_arguments(parser)
+    options = parser.parse_args(arguments)
+    given = _given_parts(options)
+    options.parts = [part for parts in given.values() for part in parts]
+    features, subsampling = _features(options)
+    criteria = _criteria(options)
+    text_normalizer = normalizer(options.normalizer)
+    utterances, problems = module.read(options)
+    preparation = Preparation(
+        corpus=name,
+        plan=_plan(options, given, utterances, module),
+        normalizer=text_normalizer,
+        criteria=criteria,
+        tokens=options.tokens,
+        vocabulary_size=options.vocabulary_size,
+        features=features,
+        subsampling=subsampling,
+        jobs=options.jobs,
+    )
+    outcome = prepare(utterances, problems, preparation, options.output)
+    print(summary(outcome, options.output), end="")
+    return 1 if outcome.refused and not options.allow_refused else 0
+
+
+def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", type=Path, metavar="OUT", help="the folder to write; files of its own are replaced")
+    parser.add_argument(
+        "--jobs", type=int, default=available_cores(), metavar="N", help="processes (default: all cores, %(default)s)"
+    )
+    parser.add_argument("--allow-refused", action="store_true", help="exit with 0 although utterances were refused")
+
+    group = parser.add_argument_group("splits", "which parts of the corpus make up a split")
+    for split in ("train", "dev", "test"):
+        group.add_argument(f"--{split}", nargs="+", metavar="PART", help=f"parts that make up {split}")
+    group.add_argument(
+        "--split", action="append", default=[], metavar="NAME=PART[,PART]", help="a split of another name; repeatable"
+    )
+    for split in ("dev", "test"):
+        group.add_argument(
+            f"--{split}-speakers",
+            metavar="N|IDS|@FILE",
+            help=f"make {split} of speakers held out of train: so many, drawn by --seed, or these (separated by "
+            "commas; a single id ends in one; @FILE has an id a line)",
+        )
+    group.add_argument("--allow-shared-speakers", action="store_true", help="accept a speaker in two splits")
+
+    group = parser.add_argument_group(
+        "subsets",
+        "of train, or of another split with SPLIT=VALUE (--utterances dev=200); each repeatable. A smaller "
+        "subset is contained in a larger one of the same seed, and speakers take turns.",
+    )
+    for option, kind, what in (
+        ("--hours", "H", "as much as fits into so many hours"),
+        ("--utterances", "N", "so many utterances"),
+        ("--speakers", "N", "so many speakers"),
+        ("--utterances-per-speaker", "N", "at most so many utterances of each speaker"),
+        ("--min-duration", "S", "no utterance shorter than so many seconds"),
+        ("--max-duration", "S", "no utterance longer than so many seconds"),
+    ):
+        group.add_argument(option, action="append", default=[], metavar=f"[SPLIT=]{kind}", help=what)
+    group.add_argument("--seed", type=int, default=0, help="of held-out speakers and subsets (default %(default)s)")
+
+    group = parser.add_argument_group("text")
+    known = ", ".join(f"{known.identifier}: {known.description}" for known in NORMALIZERS)
+    group.add_argument("--normalizer", default="english/1", metavar="NAME", help=f"default %(default)s. {known}")
+    group.add_argument(
+        "--tokens",
+        default="characters",
+        metavar="characters|bpe|FILE",
+        help="characters (those of the normaliser, or of train if it has no fixed set), byte-pair tokens trained on "
+        "train, or the tokens.json of another preparation (default %(default)s)",
+    )
+    group.add_argument(
+        "--vocabulary-size", type=int, default=500, metavar="V", help="of byte-pair tokens (default %(default)s)"
+    )
+
+    group = parser.add_argument_group("audio")
+    group.add_argument("--sample-rate", type=int, metavar="HZ", help="that files must have (default 16000)")
+    group.add_argument("--num-mels", type=int, metavar="M", help="mel bins of the feature statistics (default 80)")
+    group.add_argument(
+        "--subsampling",
+        type=int,
+        metavar="K",
+        help=f"feature frames (10 ms) per output frame of the model: CTC needs an output frame a token (default "
+        f"{SUBSAMPLING})",
+    )
+    group.add_argument(
+        "--config", type=Path, metavar="FILE", help="take features and subsampling from a configuration of `asr fit`"
+    )
+
+
+def _given_parts(options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """split -> parts, as named by --train, --dev, --test and --split."""
+    given = {split: tuple(parts) for split in ("train", "dev", "test") if (parts := getattr(options, split))}
+    for text in options.split:
+        name, equals, parts = text.partition("=")
+        if not (equals and parts and name.replace("-", "").replace("_", "").isalnum()) or name in given:
+            raise InputError(f"--split {text!r} must be NAME=PART[,PART], with a name that is not used before")
+        given[name] = tuple(parts.split(","))
+    return given
+
+
+def _plan(
+    options: argparse.Namespace,
+    given: Mapping[str, tuple[str, ...]],
+    utterances: Iterable[Utterance],
+    module: ModuleType,
+) -> SplitPlan:
+    """The splits as given; else as the corpus's module has them; else by the names of its parts."""
+    held_out = {
+        split: parse_held_out(text) for split in ("dev", "test") if (text := getattr(options, f"{split}_speakers"))
+    }
+    parts = dict(given)
+    if not parts:
+        there = sorted({utterance.part for utterance in utterances})
+        default = {split: tuple(some) for split, some in getattr(module, "DEFAULT_SPLITS", {}).items()}
+        parts = default or _splits_by_name(there)
+        for split, number in getattr(module, "DEFAULT_HELD_OUT", {}).items():
+            held_out.setdefault(split, number)
+        parts = {split: some for split, some in parts.items() if split not in held_out}
+    return SplitPlan(parts, held_out, options.seed, options.allow_shared_speakers)
+
+
+def _splits_by_name(parts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Parts that are called train, dev and test; or the only one there is, as train."""
+    if "train" in parts:
+        return {split: (split,) for split in ("train", "dev", "test") if split in parts}
+    if len(parts) == 1:
+        return {"train": (parts[0],)}
+    raise InputError(f"name the splits, with --train, --dev, --test or --split; parts: {', '.join(parts) or 'none'}")
+
+
+def _criteria(options: argparse.Namespace) -> dict[str, Criteria]:
+    """split -> criteria, from the options' `[SPLIT=]VALUE`."""
+    values: dict[str, dict[str, Any]] = {}
+    for field in dataclasses.fields(Criteria):
+        kind = float if field.name in ("hours", "min_duration", "max_duration") else int
+        for text in getattr(options, field.name):
+            split, _, number = text.rpartition("=")
+            name = f"--{field.name.replace('_', '-')}"
+            if field.name in values.setdefault(split or "train", {}):
+                raise InputError(f"{name} is given twice for {split or 'train'}")
+            values[split or "train"][field.name] = _number(kind, number, f"{name} {text}")
+    return {split: Criteria(**some) for split, some in values.items()}
+
+
+def _number(kind: Callable[[str], Number], text: str, where: str) -> Number:
+    try:
+        return kind(text)
+    except ValueError:
+        raise InputError(f"{where}: {text!r} is not a{'n integer' if kind is int else ' number'}") from None
+
+
+def _features(options: argparse.Namespace) -> tuple[FeatureConfig, int]:
+    """Features, and feature frames per output frame; an option counts more than the configuration."""
+    config = read_config(options.config) if options.config else {}
+    fields = dict((config.get("data") or {}).get("features") or {})
+    fields |= {name: value for name in ("sample_rate", "num_mels") if (value := getattr(options, name)) is not None}
+    try:
+        features = FeatureConfig(**fields)
+    except TypeError as error:
+        raise InputError(f"data.features of {options.config}: {error}") from error
+    if options.subsampling is not None:
+        return features, options.subsampling
+    encoder = (config.get("model") or {}).get("encoder")
+    if not encoder:
+        return features, SUBSAMPLING
+    name = encoder["class_path"] if "." in encoder["class_path"] else f"asr.encoders.{encoder['class_path']}"
+    arguments = {**encoder.get("init_args", {}), "num_features": features.num_mels}
+    return features, build_encoder(name, arguments).subsampling
+
+
+def summary(outcome: Outcome, output: Path) -> str:
+    """What was prepared, what was not, and where it is written down."""
+    width = max(len(split) for split in outcome.splits)
+    lines = []
+    for split, entries in outcome.splits.items():
+        hours = sum(entry.measurement.seconds for entry in entries) / 3600
+        speakers = len({entry.utterance.speaker for entry in entries} - {None})
+        left_out = ", ".join(f"{count} by {reason}" for reason, count in outcome.selections[split].left_out.items())
+        lines.append(
+            f"{split:<{width}}  {len(entries):>7} utterances  {hours:>8.2f} h  {speakers:>5} speakers"
+            + (f"  (left out: {left_out})" if left_out else "")
+        )
+    changes = outcome.changes
+    lines.append(f"texts: {changes['identifier']} changed {changes['changed']} of {changes['texts']}")
+    for sample in changes["samples"][:3]:
+        identifier = sample["id"]
+        lines += [
+            f"  {identifier}  before  {sample['before']}",
+            f"  {' ' * len(identifier)}  after   {sample['after']}",
+        ]
+    lines += [f"removed {name}, of a former preparation" for name in outcome.removed]
+    if outcome.unused_parts:
+        lines.append(f"in no split: {_counts(outcome.unused_parts)}")
+    kept = Counter(problem.kind for problem in outcome.problems if not problem.refused)
+    if kept:
+        lines.append(f"kept, but worth a look: {_counts(kept)}")
+    lines.append(f"refused: {_counts(outcome.refused) or 'nothing'}")
+    lines.append(f"every file with its reason: {output / 'verification.txt'}")
+    return "\n".join(lines) + "\n"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

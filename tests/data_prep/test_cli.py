@@ -1,0 +1,312 @@
+"""`asr-prepare`: what is typed, what is printed, and the exit code."""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from asr.data.cuts import read_cuts
+from asr.encoders.contract import Encoder
+from data_prep import cli
+from data_prep.librispeech import read_folder
+from data_prep.utterance import Problem
+
+PARTS = ["--train", "train-a", "--dev", "dev-a", "--jobs", "1"]
+
+
+@pytest.fixture
+def run(corpus, tmp_path, capsys):
+    """Run `asr-prepare librispeech CORPUS OUT options`; returns exit code, stdout and stderr."""
+
+    def run(*options: str, name: str = "librispeech") -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = cli.main([name, str(corpus.root), str(tmp_path / "out"), *options])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def other_corpus(corpus, monkeypatch):
+    """A corpus module of its own, with three parts, that takes no --train; its attributes can be set."""
+    module = types.ModuleType("data_prep.table")
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("source", type=Path)
+
+    def read(options):
+        utterances, _ = read_folder(options.source, ["train-a", "dev-a"])
+        names = {"11": "train", "12": "train", "13": "train", "14": "test", "21": "extra", "22": "extra"}
+        renamed = [types.SimpleNamespace(**{**vars(u), "part": names[u.speaker]}) for u in utterances]
+        return [type(utterances[0])(**vars(u)) for u in renamed], []
+
+    module.SUMMARY, module.add_arguments, module.read = "three parts", add_arguments, read
+    monkeypatch.setitem(sys.modules, "data_prep.table", module)
+    return module
+
+
+def _splits(folder: Path) -> dict[str, set[str]]:
+    return {
+        path.name.removesuffix(".jsonl.gz"): {cut.supervisions[0].speaker for cut in read_cuts(path)}
+        for path in sorted(folder.glob("*.jsonl.gz"))
+    }
+
+
+def test_a_corpus_is_prepared_and_summed_up(run, tmp_path):
+    code, out, err = run(*PARTS)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["train", "12", "utterances", "0.01", "h", "4", "speakers"]
+    assert lines[1].split() == ["dev", "4", "utterances", "0.00", "h", "2", "speakers"]
+    assert "texts: english/1 changed 0 of 16" in lines
+    assert "refused: nothing" in lines
+    assert lines[-1] == f"every file with its reason: {tmp_path / 'out' / 'verification.txt'}"
+
+
+def test_the_exit_code_says_whether_something_was_refused_and_the_rest_is_prepared(run, corpus, tmp_path):
+    corpus.add("train-a", "15", 0).write_bytes(b"")
+    corpus.add("train-a", "15", 1, "")
+    corpus.add("train-a", "15", 2, "")
+    code, out, _ = run(*PARTS)
+    assert code == 1
+    assert "refused: empty-text 2, empty-file 1" in out
+    assert len(read_cuts(tmp_path / "out" / "train.jsonl.gz")) == 12
+    code, again, _ = run(*PARTS, "--allow-refused")
+    assert code == 0
+    assert again == out
+
+
+def test_a_transcript_without_audio_counts_as_refused(run, corpus):
+    corpus.add("train-a", "15", 0).unlink()
+    assert run(*PARTS)[:1] == (1,)
+
+
+def test_what_is_kept_but_remarkable_does_not_change_the_exit_code(run, corpus):
+    corpus.add("train-a", "11", 5, "YES")
+    corpus.add("dev-a", "21", 5, "YES")
+    code, out, _ = run(*PARTS)
+    assert code == 0
+    assert "kept, but worth a look: texts-in-train 1" in out
+
+
+def test_texts_before_and_after_normalisation_are_shown(run, corpus):
+    corpus.add("train-a", "11", 5, "room  21")
+    _, out, _ = run(*PARTS)
+    assert "  11-1-0005  before  room  21\n             after   ROOM TWENTY ONE\n" in out
+
+
+def test_subsets_of_any_split_are_given_by_options(run, tmp_path):
+    code, out, _ = run(*PARTS, "--utterances", "8", "--utterances", "dev=2", "--max-duration", "1.9", "--seed", "5")
+    assert code == 0
+    assert "8 utterances" in out.splitlines()[0]
+    assert "(left out: 4 by max_duration)" in out.splitlines()[0]
+    assert "(left out: 2 by utterances)" in out.splitlines()[1]
+    record = json.loads((tmp_path / "out" / "selection.json").read_text())
+    assert record["seed"] == 5
+    assert record["splits"]["train"]["criteria"]["max_duration"] == 1.9
+    assert record["splits"]["dev"]["criteria"] | {"utterances": None} == dict.fromkeys(
+        ("hours", "utterances", "speakers", "utterances_per_speaker", "min_duration", "max_duration")
+    )
+
+
+def test_splits_of_other_names_and_several_parts_are_made(run, tmp_path):
+    code, _, _ = run("--train", "train-a", "--split", "test-other=dev-a", "--jobs", "1", "--dev-speakers", "11,")
+    assert code == 0
+    assert _splits(tmp_path / "out") == {"train": {"12", "13", "14"}, "dev": {"11"}, "test-other": {"21", "22"}}
+    code, _, _ = run("--train", "train-a", "dev-a", "--jobs", "1", "--dev-speakers", "1", "--test-speakers", "2")
+    assert code == 0
+    assert {split: len(speakers) for split, speakers in _splits(tmp_path / "out").items()} == {
+        "train": 3,
+        "dev": 1,
+        "test": 2,
+    }
+
+
+def test_without_options_the_parts_called_train_and_test_are_the_splits(run, other_corpus, tmp_path):
+    code, out, _ = run("--jobs", "1", name="table")
+    assert code == 0
+    assert _splits(tmp_path / "out") == {"train": {"11", "12", "13"}, "test": {"14"}}
+    assert "in no split: extra 4" in out
+
+
+def test_a_corpus_may_have_its_own_splits_and_hold_out_speakers(run, other_corpus, tmp_path):
+    other_corpus.DEFAULT_SPLITS = {"train": ("train", "extra"), "test": ("test",)}
+    other_corpus.DEFAULT_HELD_OUT = {"dev": 2}
+    assert run("--jobs", "1", name="table")[0] == 0
+    splits = _splits(tmp_path / "out")
+    assert (splits["test"], len(splits["dev"]), len(splits["train"])) == ({"14"}, 2, 3)
+    assert run("--jobs", "1", "--dev-speakers", "12,13", name="table")[0] == 0
+    assert _splits(tmp_path / "out")["dev"] == {"12", "13"}
+    assert run("--jobs", "1", "--train", "train", name="table")[0] == 0
+    assert _splits(tmp_path / "out") == {"train": {"11", "12", "13"}}
+
+
+def test_a_single_part_is_train(run, other_corpus, tmp_path, corpus):
+    other_corpus.read = lambda options: read_folder(options.source, ["train-a"])
+    assert run("--jobs", "1", "--test-speakers", "1", name="table")[0] == 0
+    assert {split: len(some) for split, some in _splits(tmp_path / "out").items()} == {"train": 3, "test": 1}
+
+
+def test_parts_of_other_names_need_options(run, other_corpus):
+    other_corpus.read = lambda options: read_folder(options.source, ["train-a", "dev-a"])
+    code, _, err = run(name="table")
+    assert code == 1
+    assert err == "error: name the splits, with --train, --dev, --test or --split; parts: dev-a, train-a\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--hours", "one"], "--hours one: 'one' is not a number"),
+        (["--utterances", "dev=2.5"], "--utterances dev=2.5: '2.5' is not an integer"),
+        (["--hours", "1", "--hours", "train=2"], "--hours is given twice for train"),
+        (["--hours", "-1"], "hours of a subset must be greater than 0, got -1.0"),
+        (["--hours", "9"], "train: a subset of 9 hours was asked for, and 0.01 are left"),
+        (["--speakers", "test=1"], "a subset of 'test' was asked for, and there is no such split"),
+        (["--split", "x"], "--split 'x' must be NAME=PART"),
+        (["--split", "a/b=dev-a"], "--split 'a/b=dev-a' must be NAME=PART"),
+        (["--split", "dev=dev-a"], "--split 'dev=dev-a' must be NAME=PART"),
+        (["--dev-speakers", "2"], "dev is given twice"),
+        (["--test-speakers", "4"], "4 test speakers cannot be held out of 4"),
+        (["--normalizer", "klingon"], "no text normaliser 'klingon'"),
+        (["--tokens", "words"], "cannot read words"),
+        (["--jobs", "0"], "jobs must be at least 1, got 0"),
+        (["--num-mels", "0"], "features.num_mels must be at least 1, got 0"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_options_that_cannot_be_used_are_named_with_exit_code_1(run, options, message, tmp_path):
+    code, out, err = run(*PARTS, *options)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert not list((tmp_path / "out").glob("*.gz"))
+
+
+@pytest.mark.parametrize("options", [["--houres", "1"], ["--jobs", "two"], ["--seed", "x"]])
+def test_misspelt_options_and_wrong_types_are_usage_errors(run, options):
+    with pytest.raises(SystemExit) as caught:
+        run(*PARTS, *options)
+    assert caught.value.code == 2
+
+
+class HalfRate(Encoder):
+    """Yields a frame for each `stride` input frames."""
+
+    def __init__(self, num_features: int, stride: int = 2) -> None:
+        super().__init__()
+        self.num_features, self.output_size, self.subsampling, self.streamable = num_features, 1, stride, True
+
+    def forward(self, features, lengths):
+        raise NotImplementedError
+
+    def output_lengths(self, lengths):
+        return lengths // self.subsampling
+
+    def multiply_adds(self, num_frames):
+        return 0
+
+
+def test_features_and_subsampling_come_from_a_configuration_unless_given(run, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "data: {features: {num_mels: 40, normalization: utterance}}\n"
+        f"model: {{encoder: {{class_path: {HalfRate.__module__}.HalfRate, init_args: {{stride: 3}}}}}}\n"
+    )
+    assert run(*PARTS, "--config", str(config))[0] == 0
+    statistics = json.loads((tmp_path / "out" / "feature_stats.json").read_text())
+    settings = json.loads((tmp_path / "out" / "verification.json").read_text())["settings"]
+    assert (statistics["features"]["num_mels"], len(statistics["mean"]), settings["subsampling"]) == (40, 40, 3)
+    assert run(*PARTS, "--config", str(config), "--num-mels", "20", "--subsampling", "2")[0] == 0
+    statistics = json.loads((tmp_path / "out" / "feature_stats.json").read_text())
+    settings = json.loads((tmp_path / "out" / "verification.json").read_text())["settings"]
+    assert (len(statistics["std"]), settings["subsampling"]) == (20, 2)
+
+
+def test_a_configuration_of_features_alone_leaves_the_subsampling(run, tmp_path):
+    (tmp_path / "config.yaml").write_text("data: {features: {hop_length: 200}}\n")
+    assert run(*PARTS, "--config", str(tmp_path / "config.yaml"))[0] == 0
+    settings = json.loads((tmp_path / "out" / "verification.json").read_text())["settings"]
+    assert (settings["features"]["hop_length"], settings["subsampling"]) == (200, cli.SUBSAMPLING)
+
+
+def test_a_misspelt_feature_in_a_configuration_is_named(run, tmp_path):
+    (tmp_path / "config.yaml").write_text("data: {features: {mels: 40}}\n")
+    code, _, err = run(*PARTS, "--config", str(tmp_path / "config.yaml"))
+    assert code == 1
+    assert "config.yaml" in err
+    assert "'mels'" in err
+
+
+def test_the_ctc_check_follows_the_subsampling(run, corpus):
+    corpus.add("train-a", "15", 0, "FORTY LETTERS ARE TOO MANY FOR A FRAME EACH", seconds=2.0)
+    assert run(*PARTS, "--subsampling", "4")[0] == 0
+    code, out, _ = run(*PARTS, "--subsampling", "5")
+    assert code == 1
+    assert "refused: infeasible 1" in out
+
+
+def test_an_unknown_corpus_is_a_usage_error(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "usage", lambda: "USAGE\n")
+    assert cli.main(["timit", "x", "y"]) == 2
+    assert capsys.readouterr().err == "asr-prepare: no corpus 'timit'\n\nUSAGE\n"
+    assert cli.main([]) == 2
+    assert capsys.readouterr().err == "USAGE\n"
+
+
+def test_help_lists_every_corpus_with_its_summary(capsys):
+    assert cli.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name in (*cli.CORPORA, "report"):
+        assert f"  {name}" in out
+    assert read_folder.__module__.rpartition(".")[2] in out
+
+
+@pytest.mark.parametrize("name", [*cli.CORPORA, "report"])
+def test_every_corpus_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([name, "--help"])
+    assert caught.value.code == 0
+    assert f"usage: asr-prepare {name}" in capsys.readouterr().out
+
+
+def test_an_interruption_is_exit_code_130(run, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "prepare", interrupt)
+    code, _, err = run(*PARTS)
+    assert code == 130
+    assert err.startswith("interrupted")
+
+
+def test_the_command_runs_as_a_module_and_tells_the_shell(corpus, tmp_path):
+    command = [sys.executable, "-m", "data_prep.cli", "librispeech", str(corpus.root), str(tmp_path / "out")]
+    done = subprocess.run([*command, "--train", "nothing"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "no part 'nothing' (parts there: dev-a, train-a)" in done.stderr
+
+
+def test_problems_of_listing_reach_the_report(run, other_corpus, tmp_path):
+    read = other_corpus.read
+    other_corpus.read = lambda options: (read(options)[0], [Problem("row 7", "bad-row", "table.csv, row 7: ...", True)])
+    assert run("--jobs", "1", name="table")[0] == 1
+    assert "row 7: table.csv, row 7" in (tmp_path / "out" / "verification.txt").read_text()
+
+
+def test_an4_is_prepared_from_its_original_layout(corpora, tmp_path, capsys):
+    code = cli.main(["an4", str(corpora), str(tmp_path / "out"), "--jobs", "2", "--utterances", "train=100"])
+    assert code == 0, capsys.readouterr()
+    splits = {split: read_cuts(tmp_path / "out" / f"{split}.jsonl.gz") for split in ("train", "dev", "test")}
+    speakers = {split: {cut.supervisions[0].speaker for cut in cuts} for split, cuts in splits.items()}
+    assert len(splits["train"]) == 100
+    assert len(splits["test"]) == 130
+    assert not speakers["train"] & speakers["dev"]
+    assert math.isclose(sum(cut.duration for cut in splits["test"]) / 3600, 0.10, abs_tol=0.005)
