@@ -26,9 +26,6 @@ SUMMARY = "AN4 in its original layout (etc/ and wav/), as FLAC, WAV, NIST SPHERE
 PARTS = ("train", "test")
 
 DEFAULT_SPLITS = {"train": ("train",), "test": ("test",)}
-DEFAULT_HELD_OUT = {"dev": 10}
-"""AN4 has no part to tune on: so many speakers of train, as many as test has."""
-DEFAULT_SPLITS = {"train": ("train",), "test": ("test",)}
 DEFAULT_HELD_OUT = {"dev": 8}
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".sph", ".raw")
