@@ -66,6 +66,8 @@ def parse_held_out(text: str) -> HeldOut:
 def assign(utterances: Sequence[Utterance], plan: SplitPlan) -> dict[str, list[Utterance]]:
     """Divide a corpus; each split keeps the order of `utterances`. What no split claims is left out.
 
+    Splits come in the order train, dev, then the others as planned: what is tested on comes last.
+
     Raises:
         InputError: a part or a speaker to hold out does not exist, a speaker to hold out is unknown, an id occurs in
             two splits, or a speaker does and must not.
@@ -75,7 +77,8 @@ def assign(utterances: Sequence[Utterance], plan: SplitPlan) -> dict[str, list[U
     if missing:
         there = sorted({utterance.part for utterance in utterances})
         raise InputError(f"the corpus has no part {missing[0]!r} (parts: {', '.join(there) or 'none'})")
-    splits: dict[str, list[Utterance]] = {split: [] for split in (*plan.parts, *plan.held_out)}
+    names = sorted((*plan.parts, *plan.held_out), key=lambda split: {"train": 0, "dev": 1}.get(split, 2))
+    splits: dict[str, list[Utterance]] = {split: [] for split in names}
     for utterance in utterances:
         if utterance.part in split_of:
             splits[split_of[utterance.part]].append(utterance)

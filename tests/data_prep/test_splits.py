@@ -32,6 +32,11 @@ def test_parts_are_combined_into_splits_and_the_rest_is_left_out():
     assert assign(CORPUS, SplitPlan({"train": ("other",)})) == {"train": CORPUS[12:16]}
 
 
+def test_train_comes_first_and_what_is_tested_on_last():
+    plan = SplitPlan({"test-x": ("dev",), "train": ("clean",), "a": ("other",)}, {"test": 1, "dev": 1})
+    assert list(assign(CORPUS, plan)) == ["train", "dev", "test-x", "a", "test"]
+
+
 def test_named_speakers_leave_train_for_their_split():
     splits = assign(CORPUS, SplitPlan({"train": ("clean",)}, {"dev": ("a", "c"), "test": ("b",)}))
     assert [_speakers(splits[split]) for split in ("train", "dev", "test")] == [set("def"), set("ac"), set("b")]
