@@ -99,7 +99,7 @@ def character_errors(reference: str, hypothesis: str) -> ErrorCounts:
 
 
 def format_alignment(alignment: Alignment) -> str:
-    """Three lines: reference, hypothesis, and S, D or I under what is wrong.
+    """Lines with reference and hypothesis, and if something is wrong a third with S, D or I under it.
 
     >>> print(format_alignment(align_words(["GO RIGHT BACK"], ["GO WRITE BACK NOW"])[0]))
     REF: GO RIGHT BACK ***
@@ -112,7 +112,8 @@ def format_alignment(alignment: Alignment) -> str:
         rows[0].append((reference or "*" * width).ljust(width))
         rows[1].append((hypothesis or "*" * width).ljust(width))
         rows[2].append(("" if kind == "hit" else kind[0].upper()).ljust(width))
-    return "\n".join((label + " ".join(row)).rstrip() for label, row in zip(LABELS, rows, strict=True))
+    lines = [(label + " ".join(row)).rstrip() for label, row in zip(LABELS, rows, strict=True)]
+    return "\n".join(lines if lines[2] else lines[:2])
 
 
 def _align(references: Sequence[str], hypotheses: Sequence[str], units: jiwer.Compose) -> list[Alignment]:

@@ -1,0 +1,224 @@
+"""Decoding a set of cuts with any number of processes, each utterance once, and timing it."""
+
+import contextlib
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from lhotse import MonoCut
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+from tqdm import tqdm
+
+from asr.data.cuts import load_waveform, speaker_of
+from asr.data.loading import BatchLoader, WorkerPool
+from asr.data.sampling import PlannedBatch, plan_evaluation, share
+from asr.decode.hypotheses import Hypothesis
+from asr.decode.recognition import recognize
+from asr.errors import InputError
+from asr.model import LoadedModel
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What to decode with.
+
+    Args:
+        accelerator: "cpu", "gpu" or "auto" (a GPU if there is one).
+        devices: processes on each machine, one GPU each if there are GPUs.
+        num_nodes: machines; torchrun or SLURM starts the command on each.
+        workers: processes that read audio, for each device; 0 reads in the decoding process.
+        batch_seconds: padded seconds of audio in a batch; memory grows with it, results do not depend on it.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    workers: int = 1
+    batch_seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("devices", 1), ("num_nodes", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise InputError(
+                    f"--{name.replace('_', '-')} must be a number of at least {least}, got {getattr(self, name)}"
+                )
+        if not self.batch_seconds > 0:
+            raise InputError(f"--batch-seconds must be positive, got {self.batch_seconds}")
+
+
+class Timing(NamedTuple):
+    """How long decoding took: features, model and decoder, not the reading of files, nor a first call for warming up.
+
+    `seconds` is that of the slowest process, `threads` are torch's of one process.
+    """
+
+    seconds: float
+    audio_seconds: float
+    processes: int
+    threads: int
+    device: str
+
+    @property
+    def real_time_factor(self) -> float:
+        """Processing time over duration: below 1 is faster than speech."""
+        return self.seconds / self.audio_seconds
+
+
+class WaveformBatch(NamedTuple):
+    """Some utterances' ids and waveforms (N_b,)."""
+
+    ids: tuple[str, ...]
+    waveforms: list[Tensor]
+
+
+class _Waveforms:
+    """Reads the audio of a planned batch. Features are left to the process that is timed."""
+
+    def __init__(self, cuts: Sequence[MonoCut], sample_rate: int) -> None:
+        self.cuts, self.sample_rate = {cut.id: cut for cut in cuts}, sample_rate
+
+    def __getitem__(self, planned: PlannedBatch) -> WaveformBatch:
+        waveforms = [torch.from_numpy(load_waveform(self.cuts[name], self.sample_rate)) for name in planned.ids]
+        return WaveformBatch(planned.ids, waveforms)
+
+
+class Predictor(LightningModule):
+    """Decodes its process's share of the cuts; `texts` and `busy` hold what it has done."""
+
+    def __init__(self, loaded: LoadedModel, cuts: Sequence[MonoCut], resources: Resources) -> None:
+        super().__init__()
+        # As modules of this one they move to its device.
+        self.model, self.features = loaded.model, loaded.features
+        self.loaded, self.cuts, self.resources = loaded, cuts, resources
+        self.pool = WorkerPool(_Waveforms(cuts, loaded.description.features.sample_rate), resources.workers)
+        self.texts: dict[str, str] = {}
+        self.busy = 0.0
+        self.device_name = ""
+        self.bar: tqdm[Any] | None = None
+
+    def predict_dataloader(self) -> BatchLoader[WaveformBatch]:
+        durations = {cut.id: cut.duration for cut in self.cuts}
+        # An utterance that is longer than the cap is decoded all the same, and then batches may be as large as it.
+        plan = plan_evaluation(durations, max(self.resources.batch_seconds, *durations.values()))
+        mine = share(plan, self.trainer.global_rank, self.trainer.world_size)
+        return BatchLoader(self.pool, [PlannedBatch(epoch=None, ids=tuple(ids)) for ids in mine])
+
+    def on_predict_start(self) -> None:
+        # The first call compiles kernels and fills caches; it is not part of the speed.
+        recognize(self.loaded, [torch.zeros(self.loaded.description.features.sample_rate)], ["silence"])
+        self.device_name = "cpu" if self.device.type == "cpu" else torch.cuda.get_device_name(self.device)
+        if self.trainer.is_global_zero:
+            total = len(self.cuts) // self.trainer.world_size
+            self.bar = tqdm(total=total, desc="decoding", unit="utt", disable=None)
+
+    def predict_step(self, batch: WaveformBatch, batch_idx: int) -> int:
+        started = time.perf_counter()
+        recognized = recognize(self.loaded, batch.waveforms, batch.ids)
+        self.busy += time.perf_counter() - started
+        self.texts.update(zip(batch.ids, (r.text for r in recognized), strict=True))
+        if self.bar is not None:
+            self.bar.update(len(batch.ids))
+        return len(batch.ids)  # Lightning warns of a step that returns nothing
+
+    def on_predict_end(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def decode_cuts(loaded: LoadedModel, cuts: Sequence[MonoCut], resources: Resources) -> tuple[list[Hypothesis], Timing]:
+    """Decode cuts greedily; every process returns all hypotheses, in the order of `cuts`.
+
+    With several devices the program is started anew for each (Lightning's `ddp`), so this must be reached by a
+    command line or a script.
+
+    Raises:
+        InputError: audio that cannot be used, named by utterance and file; or resources that are not there.
+    """
+    predictor = Predictor(loaded, cuts, resources)
+    with _quiet_lightning():
+        trainer = _trainer(resources)
+        try:
+            _run(trainer, predictor)
+        finally:
+            predictor.pool.close()
+    shares = _gather((predictor.texts, predictor.busy), trainer.world_size)
+    texts = {name: text for decoded, _ in shares for name, text in decoded.items()}  # repeated batches count once
+    rows = [Hypothesis(cut.id, texts[cut.id], _reference(cut), speaker_of(cut), round(cut.duration, 4)) for cut in cuts]
+    timing = Timing(
+        seconds=max(busy for _, busy in shares),
+        audio_seconds=sum(cut.duration for cut in cuts),
+        processes=trainer.world_size,
+        threads=torch.get_num_threads(),
+        device=predictor.device_name,
+    )
+    return rows, timing
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes and prints, when there are several."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
+def _reference(cut: MonoCut) -> str | None:
+    return cut.supervisions[0].text if cut.supervisions else None
+
+
+def _trainer(resources: Resources) -> Trainer:
+    several = resources.devices * resources.num_nodes > 1
+    try:
+        return Trainer(
+            accelerator=resources.accelerator,
+            devices=resources.devices,
+            num_nodes=resources.num_nodes,
+            strategy="ddp" if several else "auto",
+            use_distributed_sampler=False,  # which would hand out utterances twice to even out the shares
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except Exception as error:  # Lightning's misconfigurations have no common base that says so
+        raise InputError(
+            f"--accelerator {resources.accelerator} with --devices {resources.devices} cannot be used: {error}"
+        ) from error
+
+
+def _run(trainer: Trainer, predictor: Predictor) -> None:
+    try:
+        trainer.predict(predictor, return_predictions=False)
+    except SystemExit as error:
+        # Lightning turns Ctrl-C into exit code 1; it shall stay what it is.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _gather(value: Any, world_size: int) -> list[Any]:
+    if world_size == 1:
+        return [value]
+    values: list[Any] = [None] * world_size
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Without Lightning's remarks on devices and workers, which are no news to someone who decodes."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,207 @@
+"""Audio files -> text, in three lines of Python or with `asr transcribe`.
+
+>>> import asr
+>>> recognizer = asr.load("runs/demo/grid_lstm")  # doctest: +SKIP
+>>> recognizer.transcribe("recording.wav").text  # doctest: +SKIP
+'FOUR GREEN BIRDS'
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchaudio
+
+from asr.data.audio import read_audio
+from asr.decode.greedy import TimedText
+from asr.decode.recognition import recognize
+from asr.errors import InputError
+from asr.model import LoadedModel, load_model
+
+MAXIMUM_RESAMPLING_DENOMINATOR = 1000
+"""Rates are converted by a ratio of integers up to this, exact for all usual rates (44.1 kHz: 160/441).
+
+An odd rate such as 22051 Hz would need 16,000 filters of 22,000 taps; its nearest ratio is off by less than a
+thousandth of a percent, which no recogniser hears.
+"""
+RATES = (1000, 1_000_000)
+"""Sample rates of recordings, in Hz; another one is a mistake."""
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """What was said, and when.
+
+    Args:
+        text: the words, separated by single spaces; empty if none was recognised.
+        seconds: duration of the audio.
+        words: the words with times (s) and confidences (0 to 1).
+        tokens: the same for the model's tokens (characters or byte pairs).
+        notes: what was done to the audio before recognition (resampling, mixing down), for people.
+    """
+
+    text: str
+    seconds: float
+    words: tuple[TimedText, ...]
+    tokens: tuple[TimedText, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Transcriber:
+    """A loaded model that turns audio into text."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "cpu") -> "Transcriber":
+        """Load an exported folder, a run folder or a checkpoint onto a torch device.
+
+        Raises:
+            InputError: see `asr.model.load_model`; or the device does not exist here.
+        """
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+        return cls(load_model(path, device=device))
+
+    def transcribe(self, audio: Any, sample_rate: int | None = None) -> Transcription:
+        """Transcribe one recording, at any sample rate and with any number of channels.
+
+        Args:
+            audio: a path, a pair (samples, sample_rate), or samples with `sample_rate`. Samples are an array or tensor
+                (N,) or (channels, N), floating point with full scale 1.0, or signed integers with theirs.
+            sample_rate: of the samples, in Hz.
+
+        Raises:
+            InputError: the file cannot be read, or the samples are empty, not finite, of another shape or type, or
+                come without a rate.
+        """
+        if isinstance(audio, str | Path):
+            samples, rate = read_audio(audio)
+            name = str(audio)
+        else:
+            samples, rate = _samples(audio, sample_rate)
+            name = "the samples"
+        target = self.loaded.description.features.sample_rate
+        try:
+            waveform, notes = prepare_waveform(torch.from_numpy(samples), rate, target)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        text, tokens, words = recognize(self.loaded, [waveform], [name])[0]
+        return Transcription(text, samples.shape[-1] / rate, words, tokens, notes)
+
+
+def _samples(audio: Any, sample_rate: int | None) -> tuple[np.ndarray, int]:
+    """Check samples given from Python; as float32 (channels, N) with their rate."""
+    if isinstance(audio, tuple):
+        if len(audio) != 2 or sample_rate is not None:
+            raise InputError("audio is a path, a pair (samples, sample_rate), or samples with sample_rate=")
+        audio, sample_rate = audio
+    if sample_rate is None:
+        raise InputError("samples need their sample rate: transcribe(samples, sample_rate=16000)")
+    if isinstance(sample_rate, bool) or int(sample_rate) != sample_rate or sample_rate < 1:
+        raise InputError(f"sample_rate must be a positive whole number of Hz, got {sample_rate!r}")
+    samples = np.asarray(audio.detach().cpu() if isinstance(audio, torch.Tensor) else audio)
+    if samples.dtype.kind == "i":
+        samples = samples / -float(np.iinfo(samples.dtype).min)
+    elif samples.dtype.kind != "f":
+        raise InputError(f"samples must be floating point or signed integers, got {samples.dtype}")
+    samples = np.atleast_2d(samples).astype(np.float32)
+    if samples.ndim != 2 or samples.size == 0:
+        raise InputError(f"samples must have the shape (N,) or (channels, N) and not be empty, got {samples.shape}")
+    if samples.shape[0] > samples.shape[1]:
+        raise InputError(f"samples of shape {samples.shape} look transposed: (channels, N) is expected")
+    if not np.isfinite(samples).all():
+        raise InputError(f"{int((~np.isfinite(samples)).sum())} of {samples.size} samples are not finite")
+    return samples, int(sample_rate)
+
+
+def prepare_waveform(samples: torch.Tensor, rate: int, target: int) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Samples (channels, N) at `rate` Hz -> mono (N',) at `target` Hz, and notes on what was done.
+
+    Raises:
+        InputError: the rate is outside `RATES`.
+    """
+    if not RATES[0] <= rate <= RATES[1]:
+        raise InputError(f"a sample rate of {rate} Hz is outside {RATES[0]} to {RATES[1]} Hz")
+    notes = []
+    if len(samples) > 1:
+        notes.append(f"{len(samples)} channels mixed down to one")
+    waveform = samples.mean(dim=0)
+    if rate != target:
+        lost = f"; it holds nothing above {rate // 2} Hz, which costs accuracy" if rate < target else ""
+        notes.append(f"resampled from {rate} to {target} Hz{lost}")
+        ratio = Fraction(target, rate).limit_denominator(MAXIMUM_RESAMPLING_DENOMINATOR)
+        waveform = torchaudio.functional.resample(waveform, ratio.denominator, ratio.numerator)
+    return waveform, tuple(notes)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`asr transcribe`."""
+    options = _parser().parse_args(arguments)
+    transcriber = Transcriber.load(options.model, device=options.device)
+    failed = 0
+    for path in options.audio:
+        try:
+            result = transcriber.transcribe(path)
+        except InputError as error:
+            failed += 1
+            print(f"error: {error}", file=sys.stderr)
+            if options.json:
+                _print({"path": path, "error": str(error)})
+            continue
+        for note in result.notes:
+            print(f"{path}: {note}", file=sys.stderr)
+        if options.json:
+            _print(
+                {
+                    "path": path,
+                    "text": result.text,
+                    "seconds": round(result.seconds, 3),
+                    "words": [_timed(word) for word in result.words],
+                    "notes": list(result.notes),
+                }
+            )
+        else:
+            print(result.text if len(options.audio) == 1 else f"{path}\t{result.text}", flush=True)
+    if failed:
+        print(f"{failed} of {len(options.audio)} files could not be transcribed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _timed(word: TimedText) -> dict[str, Any]:
+    return {
+        "text": word.text,
+        "start": round(word.start, 3),
+        "end": round(word.end, 3),
+        "confidence": round(word.confidence, 4),
+    }
+
+
+def _print(row: dict[str, Any]) -> None:
+    print(json.dumps(row, ensure_ascii=False), flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="asr transcribe",
+        description="Turn audio files into text. Any sample rate and number of channels; WAV, FLAC, OGG, Opus, MP3 and "
+        "what else libsndfile reads. Files that cannot be read are named, the others are still transcribed, and the "
+        "exit code is 1.",
+        epilog="One file prints its text; several print a line `path<TAB>text` each. A recording is decoded in one "
+        "piece, so memory grows with its duration.",
+    )
+    parser.add_argument("audio", nargs="+", help="audio files")
+    parser.add_argument("-m", "--model", required=True, help="run folder, checkpoint or exported folder")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a file: text, seconds, word times")
+    parser.add_argument("--device", default="cpu", help="torch device: cpu (default), cuda, cuda:1, ...")
+    return parser
