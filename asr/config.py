@@ -26,7 +26,10 @@ def config_chain(path: Path | str) -> list[Path]:
 
 
 def read_config(path: Path | str) -> dict[str, Any]:
-    """The content of a configuration merged over that of its bases, key by key; an encoder of another class replaces."""
+    """The content of a configuration, merged key by key over that of its bases.
+
+    An encoder of another class replaces the base's instead of being merged with it.
+    """
     merged: dict[str, Any] = {}
     for file in config_chain(path):
         merged = _merge(merged, _read(file))

@@ -7,6 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from tone_corpus import write_tone_corpus
 
 torch.set_num_threads(1)
 
@@ -23,3 +24,9 @@ def corpora() -> Path:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tone_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared corpus in the tone language; tests that change it make their own with `write_tone_corpus`."""
+    return write_tone_corpus(tmp_path_factory.mktemp("tones") / "root", {"train": 24, "dev": 6, "test": 6})

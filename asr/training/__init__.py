@@ -1,0 +1,1 @@
+"""Training with Lightning: the `fit` command and its callbacks."""

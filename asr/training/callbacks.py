@@ -1,0 +1,190 @@
+"""What happens beside the steps: progress, waiting for data, the largest batch first, the record of the run."""
+
+import csv
+import io
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from asr.data.batch import Batch
+from asr.errors import InputError
+from asr.files import write_json, write_text
+from asr.provenance import provenance
+
+OPTIONS = "options"
+"""Where a checkpoint keeps the options of its run."""
+
+
+class LargestBatchFirst(Callback):
+    """Tries the largest batches of the plan before the first step, so that memory fails now and not after an hour.
+
+    Nothing of the trial remains: gradients are cleared, and every step seeds torch's generator by itself.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for batch in trainer.datamodule.largest_batches():
+            batch = trainer.strategy.batch_to_device(batch)
+            shape = tuple(batch.features.shape)
+            try:
+                with trainer.precision_plugin.train_step_context():
+                    loss = pl_module.batch_loss(batch)
+                loss.backward()
+            except (MemoryError, RuntimeError) as error:
+                if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "memory" not in str(error):
+                    raise
+                raise InputError(
+                    f"the largest training batch, {shape[0]} utterances of up to {shape[1]} frames, does not fit into "
+                    f"memory: lower --data.max_batch_seconds (now {trainer.datamodule.max_batch_seconds}), or leave "
+                    "out the longest utterances when preparing (--max-duration)"
+                ) from error
+            finally:
+                pl_module.zero_grad(set_to_none=True)
+
+
+class DataWait(Callback):
+    """Measures which share of the training time is spent waiting for the next batch, and how much is trained a second.
+
+    Logs `data_wait` (a share) and `utterances_per_second`, both over the epoch so far.
+    """
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = self._batch_ended = time.perf_counter()
+        self._waited = 0.0
+        self._utterances = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_train_epoch_start(trainer, pl_module)  # which is not called for a run resumed in the middle of an epoch
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        self._waited += time.perf_counter() - self._batch_ended
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        self._batch_ended = time.perf_counter()
+        elapsed = self._batch_ended - self._began
+        self._utterances += len(batch.utterance_ids)
+        size = len(batch.utterance_ids)
+        pl_module.log("data_wait", self._waited / elapsed, batch_size=size)
+        pl_module.log("utterances_per_second", self._utterances / elapsed, prog_bar=True, batch_size=size)
+
+
+class ProgressBar(TQDMProgressBar):
+    """Loss, dev WER and utterances per second, without the run's version; silent where nobody looks at a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=1 if sys.stderr.isatty() or sys.stdout.isatty() else 0)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+
+class EpochLine(Callback):
+    """Prints what is trained, then one line an epoch: loss, dev error rates, speed, waiting for data, time."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = time.perf_counter()
+        parameters = pl_module.model.parameter_count()
+        rank_zero_info(f"{parameters:,} parameters, {trainer.datamodule.describe()}")
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        seconds = time.perf_counter() - self._began
+        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs or '?'}"]
+        parts += [f"loss {metrics['train_loss']:.3f}"] if "train_loss" in metrics else []
+        if "val_wer" in metrics:
+            parts += [f"dev loss {metrics['val_loss']:.3f}", f"dev WER {100 * metrics['val_wer']:.1f} %"]
+            parts += [f"CER {100 * metrics['val_cer']:.1f} %"]
+        if "data_wait" in metrics:
+            parts += [f"{metrics['utterances_per_second']:.0f} utterances/s"]
+            parts += [f"waited for data {100 * metrics['data_wait']:.1f} %"]
+        rank_zero_info(", ".join([*parts, f"{seconds:.1f} s"]))
+
+
+class RunRecord(Callback):
+    """Keeps run.json (what was trained, on what, for how long, with which versions) and metrics.csv (a row an epoch).
+
+    Both go on over resumes: the time adds up, and rows of epochs that are done again are replaced. The options of the
+    run go into every checkpoint, where a resumed run compares its own with them.
+
+    Args:
+        folder: of the run.
+        options: of the run, as nested plain data.
+    """
+
+    def __init__(self, folder: Path, options: dict[str, Any]) -> None:
+        self.folder = folder
+        self.options = options
+        self.training_seconds = 0.0
+        self.history: list[dict[str, float]] = []
+        self._began: float | None = None
+
+    def elapsed(self) -> float:
+        """Seconds of training so far, those before the last resume included."""
+        return self.training_seconds + (0.0 if self._began is None else time.perf_counter() - self._began)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"training_seconds": self.elapsed(), "history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.training_seconds, self.history = state_dict["training_seconds"], list(state_dict["history"])
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[OPTIONS] = self.options
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "seconds": round(self.elapsed(), 2)}
+        self.history.append(row | {name: float(value) for name, value in sorted(trainer.callback_metrics.items())})
+        if trainer.is_global_zero:
+            self.write(trainer, pl_module, finished=False)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.write(trainer, pl_module, finished=True)
+
+    def write(self, trainer: Trainer, pl_module: LightningModule, finished: bool) -> None:
+        """Write run.json; an interrupted run has `finished` false."""
+        model, features = pl_module.model, pl_module.description.features
+        frames = round(features.sample_rate / features.hop_length)
+        record = {
+            "name": self.folder.name,
+            "seed": self.options["seed"],
+            "data_root": self.options["data"]["root"],
+            "finished": finished,
+            "parameters": model.parameter_count(),
+            "multiply_adds_per_second": model.multiply_adds(frames),
+            "frame_rate": frames / model.encoder.subsampling,
+            "epochs": trainer.current_epoch + (not finished),
+            "steps": trainer.global_step,
+            "training_seconds": round(self.elapsed(), 1),
+            "devices": trainer.world_size,
+            "precision": str(trainer.precision),
+            "metrics": {n: float(v) for n, v in sorted(trainer.callback_metrics.items()) if torch.isfinite(v).all()},
+            "encoder": pl_module.description.encoder,
+            "data": trainer.datamodule.describe(),
+            **provenance(),
+        }
+        write_json(self.folder / "run.json", record)
+        write_text(self.folder / "metrics.csv", self._table())
+
+    def _table(self) -> str:
+        columns = list(dict.fromkeys(name for row in self.history for name in row))
+        file = io.StringIO()
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(self.history)
+        return file.getvalue()

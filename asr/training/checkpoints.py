@@ -1,0 +1,153 @@
+"""Checkpoints that continue exactly: after every epoch, every so many steps, and when the run is interrupted."""
+
+import math
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from asr.errors import InputError
+
+
+class Interrupted(Exception):
+    """The run was stopped by a signal, after `last.ckpt` was written. `exit_code` is 128 + the signal's number."""
+
+    def __init__(self, signum: int, checkpoint: Path) -> None:
+        super().__init__(f"interrupted by {signal.Signals(signum).name}; continue with --ckpt_path last ({checkpoint})")
+        self.exit_code = 128 + signum
+
+
+class SignalFlag:
+    """Remembers the first SIGINT or SIGTERM between `install` and `restore`; the second one ends the process at once.
+
+    Forked data workers inherit the handlers: there SIGINT is ignored (the training process decides) and SIGTERM ends.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._process = os.getpid()
+        self._former: dict[int, Any] = {}
+
+    def install(self, notify: Callable[[int], None]) -> None:
+        """Begin to listen; `notify` is called at the first signal."""
+        self._notify = notify
+        self._process = os.getpid()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            self._former[signum] = signal.signal(signum, self._handle)
+
+    def restore(self) -> None:
+        """Put the former handlers back."""
+        for signum, handler in self._former.items():
+            signal.signal(signum, handler)
+        self._former = {}
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            if signum == signal.SIGTERM:
+                os._exit(128 + signum)
+            return
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = signum
+        self._notify(signum)
+
+
+class RunCheckpoints(Checkpoint):
+    """Keeps `best.ckpt` (lowest `monitor`) and `last.ckpt` in `folder`, and makes interruptions harmless.
+
+    At SIGINT or SIGTERM the step under way is finished, `last.ckpt` is written and `Interrupted` is raised; in
+    validation it is finished first. Lightning writes checkpoints beside their place and renames them, so a full disk
+    or a kill leaves the former one.
+
+    Args:
+        folder: where the checkpoints are kept.
+        every_n_steps: also write last.ckpt after this many optimiser steps; None only after epochs.
+        monitor: the logged metric whose lowest value is the best.
+    """
+
+    def __init__(self, folder: Path, every_n_steps: int | None = None, monitor: str = "val_wer") -> None:
+        self.folder = folder
+        self.every_n_steps = every_n_steps
+        self.monitor = monitor
+        self.best: float | None = None
+        self.best_epoch = -1
+        self._flag = SignalFlag()
+        self._saved_step = -1
+
+    @property
+    def last_path(self) -> Path:
+        """Where the newest checkpoint is."""
+        return self.folder / "last.ckpt"
+
+    @property
+    def best_path(self) -> Path:
+        """Where the best checkpoint is."""
+        return self.folder / "best.ckpt"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._saved_step = trainer.global_step
+
+        def notify(signum: int) -> None:
+            print(
+                f"\n{signal.Signals(signum).name} received: writing {self.last_path} after this step or validation "
+                "(once more to stop at once)",
+                flush=True,
+            )
+
+        self._flag.install(notify)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._flag.restore()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.is_last_batch or trainer.fit_loop.epoch_loop._should_accumulate():
+            return  # the end of the epoch follows with its validation; inside an accumulation nothing can be resumed
+        interrupted = self._interrupted(trainer)
+        due = self.every_n_steps is not None and trainer.global_step >= self._saved_step + self.every_n_steps
+        if interrupted or due:
+            self._save(trainer, self.last_path)
+        if interrupted:
+            raise Interrupted(interrupted, self.last_path)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        value = trainer.callback_metrics.get(self.monitor)
+        if value is not None and self._improves(float(value)):
+            self.best, self.best_epoch = float(value), trainer.current_epoch
+            self._save(trainer, self.best_path)
+        self._save(trainer, self.last_path)
+        interrupted = self._interrupted(trainer)
+        if interrupted:
+            raise Interrupted(interrupted, self.last_path)
+
+    def _improves(self, value: float) -> bool:
+        return not math.isnan(value) and (self.best is None or value < self.best)
+
+    def _interrupted(self, trainer: Trainer) -> int:
+        """The signal that any process received, else 0."""
+        if trainer.world_size == 1:
+            return self._flag.received
+        received = torch.tensor(self._flag.received, device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(received, op=torch.distributed.ReduceOp.MAX)
+        return int(received)
+
+    def _save(self, trainer: Trainer, path: Path) -> None:
+        try:
+            trainer.save_checkpoint(path, weights_only=False)
+        except OSError as error:
+            kept = " (the former one is kept)" if path.exists() else ""
+            raise InputError(f"cannot write the checkpoint {path}: {error.strerror or error}{kept}") from error
+        self._saved_step = trainer.global_step

@@ -1,0 +1,282 @@
+"""`asr fit`: LightningCLI with a run folder, exact resume and warm start."""
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
+
+from asr.config import config_chain
+from asr.data.datamodule import SpeechDataModule
+from asr.errors import InputError
+from asr.model import load_model
+from asr.recognizer import Recognizer
+from asr.training.callbacks import DataWait, EpochLine, LargestBatchFirst, ProgressBar, RunRecord
+from asr.training.checkpoints import Interrupted, RunCheckpoints
+from asr.training.pictures import PosteriorPictures
+from asr.training.resume import check_consistency, stored_options
+from asr.training.run_folder import RunFolder
+from asr.training.warm_start import warm_start
+
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_epochs": 30,
+    "gradient_clip_val": 1.0,
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 10,
+    "enable_model_summary": False,
+    "reload_dataloaders_every_n_epochs": 1,  # the plan of batches is a function of the epoch
+    "use_distributed_sampler": False,  # the plan is divided over processes by the datamodule
+}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What happens around the training steps.
+
+    Args:
+        ema_decay: decay of the exponential moving average of the weights, which is what is validated and saved;
+            None trains without. It grows from 0.1 as (1 + n) / (10 + n) over the first steps n.
+        early_stopping: epochs without a better dev WER after which training stops; None never stops early.
+        checkpoint_every_n_steps: write last.ckpt after this many steps too; None only after epochs.
+        pictures: dev utterances drawn for TensorBoard after each validation.
+    """
+
+    ema_decay: float | None = 0.995
+    early_stopping: int | None = None
+    checkpoint_every_n_steps: int | None = None
+    pictures: int = 2
+
+
+class EmaWeights(WeightAveraging):
+    """Exponential moving average of the weights, with a decay that warms up so that short runs profit too."""
+
+    def __init__(self, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise InputError(f"training.ema_decay must lie between 0 and 1, got {decay}")
+
+        def average(averaged: torch.Tensor, current: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+            weight = 1 - min(decay, (1 + float(count)) / (10 + float(count)))
+            return torch.lerp(averaged, current, weight)
+
+        super().__init__(avg_fn=average)
+
+
+class DevEarlyStopping(EarlyStopping):
+    """Stops after `patience` validations without a better dev WER; a run that had stopped stays so when resumed."""
+
+    def __init__(self, patience: int) -> None:
+        super().__init__("val_wer", patience=patience, mode="min", check_on_train_epoch_end=True)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class FitParser(LightningArgumentParser):
+    """Says what is wrong with an option in a line or two, without printing all hundred of them."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        print(f"error: {message}\n(asr fit --help lists the options)", file=sys.stderr)
+        sys.exit(2)
+
+
+class FitCLI(LightningCLI):
+    """The parser of `asr fit` and the objects it makes; `train` runs them."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.folder: RunFolder | None = None
+        with _own_arguments():
+            super().__init__(
+                Recognizer,
+                SpeechDataModule,
+                args=_expand_bases(arguments),
+                run=False,
+                save_config_callback=None,
+                seed_everything_default=False,
+                trainer_defaults=TRAINER_DEFAULTS,
+                auto_configure_optimizers=False,
+                parser_class=FitParser,
+                load_from_checkpoint_support=False,
+                parser_kwargs={"prog": "asr fit", "description": "Train a recogniser.", "exit_on_error": True},
+            )
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--seed", type=int, default=0, help="seed of weights, dropout, batches and augmentation")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--run", type=str, default="runs/default", help="folder of this run")
+        parser.add_argument("--base", type=str | None, default=None, help="(in a file) the file that it changes")
+        parser.add_argument("--training", type=RunOptions, default=RunOptions())
+        parser.add_argument(
+            "--ckpt_path", type=str | None, default=None, help="continue exactly from a checkpoint: a path or 'last'"
+        )
+        parser.add_argument(
+            "--init_from", type=str | None, default=None, help="start with the weights of a run, checkpoint or export"
+        )
+        parser.link_arguments("seed", "data.seed")
+        parser.link_arguments("seed", "model.seed")
+        parser.link_arguments("data.features.num_mels", "model.encoder.init_args.num_features")
+        parser.link_arguments("data", "model.features", lambda data: data.features, apply_on="instantiate")
+        parser.link_arguments("data", "model.statistics", lambda data: data.statistics, apply_on="instantiate")
+        parser.link_arguments("data", "model.tokens", lambda data: data.token_data, apply_on="instantiate")
+        parser.link_arguments("data", "model.normalizer", lambda data: data.normalizer, apply_on="instantiate")
+
+    def _set_seed(self) -> None:
+        seed_everything(self.config.seed, workers=False, verbose=False)
+
+    def before_instantiate_classes(self) -> None:
+        self.config.base = None  # its options are all here: the configuration that is kept stands alone
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        self.folder = RunFolder(Path(self.config.run))
+        options = plain_options(self)
+        checkpoint = self.resume_path()
+        if checkpoint is not None:
+            check_consistency(stored_options(checkpoint), options, checkpoint)
+        callbacks = self.callbacks(options)
+        config = dict(self.config_init.trainer)
+        config["callbacks"] = [*(config.get("callbacks") or []), *callbacks]
+        if config.get("logger") in (None, True):
+            config["logger"] = [
+                TensorBoardLogger(self.folder.path, name=None, version=""),
+            ]
+        if config.get("default_root_dir") is None:
+            config["default_root_dir"] = str(self.folder.path)
+        return Trainer(**config, **kwargs)
+
+    def callbacks(self, options: dict[str, Any]) -> list[Callback]:
+        """The callbacks of every run, in their order."""
+        training, folder = self.config_init.training, self.folder
+        assert folder is not None
+        callbacks: list[Callback] = [
+            LargestBatchFirst(),
+            DataWait(),
+            PosteriorPictures(training.pictures),
+            EpochLine(),
+            RunRecord(folder.path, options),
+            RunCheckpoints(folder.path / "checkpoints", training.checkpoint_every_n_steps),
+        ]
+        if self.config.trainer.enable_progress_bar is not False:
+            callbacks.append(ProgressBar())
+        if training.ema_decay is not None:
+            callbacks.insert(0, EmaWeights(training.ema_decay))
+        if training.early_stopping is not None:
+            callbacks.insert(0, DevEarlyStopping(training.early_stopping))
+        return callbacks
+
+    def resume_path(self) -> Path | None:
+        """The checkpoint to continue from, or None for a new run.
+
+        Raises:
+            InputError: there is none where `--ckpt_path` points, or `--init_from` is given as well.
+        """
+        wanted = self.config.ckpt_path
+        if wanted is None:
+            return None
+        if self.config.init_from is not None:
+            raise InputError("--ckpt_path continues a run and --init_from begins one: give one of them")
+        path = Path(self.config.run) / "checkpoints" / "last.ckpt" if wanted == "last" else Path(wanted)
+        if not path.is_file():
+            hint = f"; there is nothing to resume in {self.config.run}" if wanted == "last" else ""
+            raise InputError(f"--ckpt_path {wanted}: there is no checkpoint {path}{hint}")
+        return path
+
+    def train(self) -> None:
+        """Run the training, in a folder that belongs to it alone."""
+        folder, checkpoint = self.folder, self.resume_path()
+        assert folder is not None
+        with folder.claimed(new=checkpoint is None):
+            if rank_zero_only.rank == 0:
+                folder.write_config(self.parser.dump(self.config, skip_none=False))
+            if self.config.init_from is not None:
+                report = warm_start(self.model.model, self.model.tokenizer.tokens, load_model(self.config.init_from))
+                rank_zero_info(f"warm start from {self.config.init_from}\n{report}")
+            if checkpoint is not None:
+                rank_zero_info(f"continuing from {checkpoint}")
+            self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
+
+
+def plain_options(cli: FitCLI) -> dict[str, Any]:
+    """The options of a run as nested plain data."""
+    options: dict[str, Any] = yaml.safe_load(cli.parser.dump(cli.config, skip_none=False, skip_link_targets=False))
+    return options
+
+
+def _expand_bases(arguments: Sequence[str]) -> list[str]:
+    """Put the bases of every `-c FILE` before it."""
+    expanded: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        flag, equals, value = argument.partition("=")
+        if flag not in ("-c", "--config"):
+            expanded.append(argument)
+            continue
+        file = value if equals else next(rest, None)
+        if file is None:
+            raise InputError(f"{argument} needs a file")
+        for part in config_chain(file):
+            expanded += ["--config", str(part)]
+    return expanded
+
+
+@contextlib.contextmanager
+def _own_arguments() -> Any:
+    """LightningCLI warns of `args` beside sys.argv: here the verb has been taken off, and they are the same."""
+    former, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        yield
+    finally:
+        sys.argv = former
+
+
+def quiet_lightning() -> None:
+    """Leave Lightning its warnings that help and drop the lines that do not."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+        logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(_CHATTER))
+    for message in _HARMLESS:
+        warnings.filterwarnings("ignore", message=message)
+
+
+_CHATTER = (
+    "GPU available",
+    "TPU available",
+    "HPU available",
+    "💡",
+    "`Trainer.fit` stopped",
+    "Using default",
+    "Found current",
+)
+_HARMLESS = (
+    r".*does not have many workers.*",
+    r".*You're resuming from a checkpoint that ended before the epoch ended and your dataloader is not resumable.*",
+    r".*The number of training batches .* is smaller than the logging interval.*",
+    r".*Checkpoint directory .* exists and is not empty.*",
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*Experiment logs directory .* exists and is not empty.*",
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`asr fit`: 0 when trained, 130 or 143 when interrupted with a checkpoint, 1 for unusable input, 2 for usage."""
+    quiet_lightning()
+    try:
+        FitCLI(arguments).train()
+    except Interrupted as interruption:
+        print(interruption, file=sys.stderr)
+        return interruption.exit_code
+    except ValueError as error:  # jsonargparse wraps what is raised while options are passed on
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from None
+        raise
+    return 0

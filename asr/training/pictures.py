@@ -1,0 +1,81 @@
+"""Spectrograms and CTC posteriors of a few dev utterances, as pictures in TensorBoard."""
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from asr.data.batch import Batch
+from asr.data.tokens import BLANK
+from asr.decode.greedy import greedy_decode
+
+
+def posterior_figure(
+    features: Tensor, log_probs: Tensor, tokens: tuple[str, ...], title: str, seconds_per_frame: float
+) -> Figure:
+    """Features (T, M) above CTC posteriors (T', V) on one time axis; tokens that never reach 5 % are left out."""
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    seconds = len(features) * seconds_per_frame
+    upper.imshow(features.T, origin="lower", aspect="auto", extent=(0, seconds, 0, features.shape[1]), cmap="magma")
+    upper.set_ylabel("mel bin")
+    upper.set_title(title, fontsize=10, loc="left")
+    probabilities = log_probs.exp()
+    shown = [i for i in range(len(tokens)) if i == 0 or probabilities[:, i].max() >= 0.05]
+    lower.imshow(
+        probabilities[:, shown].T,
+        aspect="auto",
+        extent=(0, seconds, len(shown) - 0.5, -0.5),
+        cmap="Greys",
+        vmin=0,
+        vmax=1,
+        interpolation="nearest",
+    )
+    names = {BLANK: "blank", " ": "space"}
+    lower.set_yticks(range(len(shown)), [names.get(tokens[i], tokens[i]) for i in shown], fontsize=7)
+    lower.set_xlabel("time (s)")
+    lower.set_ylabel("CTC posterior")
+    return figure
+
+
+class PosteriorPictures(Callback):
+    """After each validation, draws the first utterances of dev: features, posteriors, reference and hypothesis.
+
+    Args:
+        utterances: how many; 0 draws none.
+    """
+
+    def __init__(self, utterances: int = 2) -> None:
+        self.utterances = utterances
+        self._batch: Batch | None = None
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
+    ) -> None:
+        if batch_idx == 0:
+            self._batch = batch
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        logger = next((one for one in trainer.loggers if isinstance(one, TensorBoardLogger)), None)
+        if logger is None or self._batch is None or not trainer.is_global_zero:
+            return
+        batch = self._batch
+        for index in range(min(self.utterances, len(batch.utterance_ids))):
+            length = int(batch.feature_lengths[index])
+            features = batch.features[index : index + 1, :length]
+            with torch.no_grad():
+                log_probs, lengths = pl_module(features, batch.feature_lengths[index : index + 1])
+            hypothesis = pl_module.tokenizer.decode(greedy_decode(log_probs, lengths)[0])
+            config = pl_module.description.features
+            figure = posterior_figure(
+                features[0].float().cpu(),
+                log_probs[0].float().cpu(),
+                pl_module.tokenizer.tokens,
+                f"{batch.utterance_ids[index]}\nreference: {batch.texts[index]}\nhypothesis: {hypothesis}",
+                config.hop_length / config.sample_rate,
+            )
+            logger.experiment.add_figure(f"dev/{batch.utterance_ids[index]}", figure, trainer.current_epoch)
+        self._batch = None

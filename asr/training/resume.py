@@ -1,0 +1,74 @@
+"""Continuing a run: which options may change, and which would make it another run."""
+
+from pathlib import Path
+from typing import Any
+
+from asr.errors import InputError
+from asr.model import read_checkpoint
+from asr.training.callbacks import OPTIONS
+
+MAY_CHANGE = (
+    "run",
+    "base",
+    "config",
+    "ckpt_path",
+    "init_from",
+    "trainer",
+    "training.pictures",
+    "training.early_stopping",
+    "training.checkpoint_every_n_steps",
+    "data.root",
+    "data.num_workers",
+    "data.storage",
+)
+"""Options that a resumed run may set anew: steps, the trainer, paths, and what does not change the weights."""
+
+
+def stored_options(checkpoint: Path) -> dict[str, Any]:
+    """The options of the run that wrote a checkpoint.
+
+    Raises:
+        InputError: it holds none.
+    """
+    options = read_checkpoint(checkpoint).get(OPTIONS)
+    if not isinstance(options, dict):
+        raise InputError(f"--ckpt_path {checkpoint}: it keeps no options; use --init_from to start from its weights")
+    return options
+
+
+def check_consistency(stored: dict[str, Any], given: dict[str, Any], checkpoint: Path) -> None:
+    """Refuse options that contradict the checkpoint.
+
+    Raises:
+        InputError: naming each option with both values.
+    """
+    before, now = flatten(stored), flatten(given)
+    different = [
+        f"--{name}: {now.get(name)!r} now, {before.get(name)!r} in the checkpoint"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name) and not _may_change(name)
+    ]
+    if different:
+        raise InputError(
+            f"{checkpoint} cannot be continued with other options: {'; '.join(different)}. Give them as they were, or "
+            "begin a new run (--init_from takes over the weights)"
+        )
+
+
+def _may_change(name: str) -> bool:
+    return any(name == allowed or name.startswith(f"{allowed}.") for allowed in MAY_CHANGE)
+
+
+def flatten(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by dotted name.
+
+    >>> flatten({"a": {"b": 1, "c": [2]}, "d": None})
+    {'a.b': 1, 'a.c': [2], 'd': None}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

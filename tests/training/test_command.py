@@ -1,0 +1,337 @@
+import csv
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from jiwer import wer
+from tone_corpus import write_tone_corpus
+
+from asr.cli import main
+from asr.data.audio import read_audio
+from asr.files import read_jsonl
+from asr.model import LoadedModel, load_model, read_checkpoint
+from asr.training.checkpoints import RunCheckpoints
+
+
+def fit(config: Path, *options: str) -> int:
+    return main(["fit", "-c", str(config), *options])
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let training believe that Ctrl-C was pressed during an optimiser step."""
+    monkeypatch.setattr(
+        RunCheckpoints, "_interrupted", lambda self, trainer: signal.SIGINT if trainer.global_step >= step else 0
+    )
+
+
+def last(run: Path) -> dict[str, Any]:
+    return read_checkpoint(run / "checkpoints" / "last.ckpt")
+
+
+def differences(first: Any, second: Any, path: str = "") -> list[str]:
+    """Where two checkpoints differ, to the bit."""
+    if isinstance(first, torch.Tensor):
+        return [] if torch.equal(first, second) else [path]
+    if isinstance(first, dict):
+        keys = first.keys() | second.keys()
+        return [d for k in sorted(keys, key=str) for d in differences(first.get(k), second.get(k), f"{path}.{k}")]
+    if isinstance(first, list | tuple):
+        if len(first) != len(second):
+            return [path]
+        return [
+            d for i, (a, b) in enumerate(zip(first, second, strict=True)) for d in differences(a, b, f"{path}[{i}]")
+        ]
+    return [] if first == second else [f"{path}: {first!r} != {second!r}"]
+
+
+def read_metrics(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+
+
+EXACT = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "global_step")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Filled by the first test that needs it: the checkpoint of a training without interruption."""
+    return {}
+
+
+def train_uninterrupted(config: Path, run: Path, kept: dict[str, Any]) -> dict[str, Any]:
+    if not kept:
+        assert fit(config, "--run", str(run)) == 0
+        kept.update(last(run))
+    return kept
+
+
+def steps_per_epoch(checkpoint: dict[str, Any]) -> int:
+    return checkpoint["global_step"] // 3
+
+
+@pytest.mark.parametrize("where", ["middle of the first epoch", "last step of an epoch", "middle of the second epoch"])
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any], where: str
+) -> None:
+    whole = train_uninterrupted(config, tmp_path / "whole", uninterrupted)
+    steps = steps_per_epoch(whole)
+    assert steps >= 4
+    step = {"middle of the first epoch": 2, "last step of an epoch": steps, "middle of the second epoch": steps + 2}
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step[where])
+        assert fit(config) == 130
+    assert last(run)["global_step"] == step[where]
+    assert fit(config, "--ckpt_path", "last") == 0
+    resumed = last(run)
+    for key in EXACT:
+        assert differences(whole[key], resumed[key]) == []
+    rows = read_metrics(run)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+
+
+def test_a_run_interrupted_after_every_few_steps_is_still_the_same(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
+) -> None:
+    whole = train_uninterrupted(config, tmp_path / "whole", uninterrupted)
+    code, step, options = 130, 3, ()
+    while code == 130:
+        with monkeypatch.context() as patch:
+            interrupt_at(patch, step)
+            code = fit(config, *options)
+        step, options = step + 3, ("--ckpt_path", "last")
+    assert code == 0
+    for key in EXACT:
+        assert differences(whole[key], last(tmp_path / "run")[key]) == []
+
+
+def test_early_stopping_counts_on_over_a_resume(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = (
+        "--training.early_stopping",
+        "2",
+        "--trainer.max_epochs",
+        "30",
+        "--model.optimization.learning_rate",
+        "1e-9",
+    )
+    assert fit(config, "--run", str(tmp_path / "whole"), *options) == 0
+    whole = last(tmp_path / "whole")
+    assert whole["global_step"] < 30 * 4  # nothing is learnt: it stopped early
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, whole["global_step"] // 3 + 2)
+        assert fit(config, *options) == 130
+    assert fit(config, *options, "--ckpt_path", "last") == 0
+    assert last(tmp_path / "run")["global_step"] == whole["global_step"]
+    assert fit(config, *options, "--ckpt_path", "last") == 0  # it had stopped: nothing is left to do
+    assert last(tmp_path / "run")["global_step"] == whole["global_step"]
+
+
+def test_the_tone_language_is_learnt_and_a_run_folder_says_how(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert (
+        fit(
+            config,
+            "--trainer.max_epochs",
+            "30",
+            "--model.optimization.learning_rate",
+            "2e-2",
+            "--data.num_workers",
+            "0",
+            "--model.encoder.init_args.hidden_size",
+            "24",
+        )
+        == 0
+    )
+    record = json.loads((run / "run.json").read_text())
+    assert record["metrics"]["val_wer"] < 0.5
+    assert record["finished"] is True
+    assert record["epochs"] == 30
+    assert record["parameters"] == load_model(run).model.parameter_count()
+    assert record["training_seconds"] > 0
+    kept = yaml.safe_load((run / "config.yaml").read_text())
+    assert kept["trainer"]["max_epochs"] == 30
+    assert kept["base"] is None
+    assert list(run.glob("events.out.tfevents.*"))
+    best = min(float(row["val_wer"]) for row in read_metrics(run))
+    assert read_checkpoint(run / "checkpoints" / "best.ckpt")["callbacks"]["RunCheckpoints"]["best"] == pytest.approx(
+        best
+    )
+
+
+def test_the_kept_configuration_repeats_the_run(config: Path, tmp_path: Path) -> None:
+    assert fit(config, "--trainer.max_epochs", "1") == 0
+    assert main(["fit", "-c", str(tmp_path / "run" / "config.yaml"), "--run", str(tmp_path / "again")]) == 0
+    assert differences(last(tmp_path / "run")["state_dict"], last(tmp_path / "again")["state_dict"]) == []
+
+
+def test_a_second_run_in_a_used_folder_keeps_the_first(config: Path, tmp_path: Path) -> None:
+    assert fit(config, "--trainer.max_epochs", "1") == 0
+    first = last(tmp_path / "run")
+    assert fit(config, "--trainer.max_epochs", "1", "--seed", "8") == 0
+    kept = read_checkpoint(tmp_path / "run" / "earlier" / "1" / "checkpoints" / "last.ckpt")
+    assert differences(first["state_dict"], kept["state_dict"]) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--ckpt_path", "last"), 1, "there is nothing to resume in"),
+        (("--ckpt_path", "nowhere.ckpt"), 1, "there is no checkpoint nowhere.ckpt"),
+        (("--init_from", "nowhere"), 1, "no model at nowhere"),
+        (("--ckpt_path", "last", "--init_from", "x"), 1, "give one of them"),
+        (("--data.root", "nowhere"), 1, "nowhere"),
+        (("--model.optimization.learning_rte", "1"), 2, "learning_rte"),
+        (("--trainer.max_epochs", "many"), 2, "max_epochs"),
+        (("--model.encoder.init_args.hidden_sise", "3"), 2, "hidden_sise"),
+        (("--training.ema_decay", "1.5"), 1, "ema_decay must lie between 0 and 1, got 1.5"),
+        (("-c", "missing.yaml"), 1, "missing.yaml: No such file"),
+        (("-c",), 1, "-c needs a file"),
+    ],
+)
+def test_bad_options_stop_with_their_name(
+    config: Path, capfd: pytest.CaptureFixture[str], options: tuple[str, ...], code: int, words: str
+) -> None:
+    try:
+        result = fit(config, *options)
+    except SystemExit as stop:
+        result = stop.code
+    assert result == code
+    assert words in capfd.readouterr().err
+
+
+def test_a_misspelt_option_in_a_file_stops_with_its_name(config: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    content = yaml.safe_load(config.read_text())
+    content["data"]["max_batch_second"] = 3
+    config.write_text(yaml.safe_dump(content))
+    with pytest.raises(SystemExit) as stop:
+        fit(config)
+    assert stop.value.code == 2
+    assert "max_batch_second" in capfd.readouterr().err
+
+
+def test_a_contradicting_option_stops_a_resume_and_a_later_end_does_not(
+    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(config, "--trainer.max_epochs", "1") == 0
+    assert fit(config, "--ckpt_path", "last", "--model.encoder.init_args.hidden_size", "16") == 1
+    error = capfd.readouterr().err
+    assert "--model.encoder.init_args.hidden_size: 16 now, 12 in the checkpoint" in error
+    assert fit(config, "--ckpt_path", "last", "--trainer.max_epochs", "2", "--data.num_workers", "0") == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["epochs"] == 2
+
+
+def test_a_warm_start_lists_what_was_loaded(config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert fit(config, "--trainer.max_epochs", "1") == 0
+    options = ("--run", str(tmp_path / "second"), "--trainer.max_epochs", "1", "--init_from", str(tmp_path / "run"))
+    with caplog.at_level("INFO"):
+        assert fit(config, *options) == 0
+    assert "head.weight" in caplog.text
+    assert "not loaded (0)" in caplog.text
+
+
+def test_a_training_without_averaging_saves_the_trained_weights(config: Path, tmp_path: Path) -> None:
+    assert fit(config, "--trainer.max_epochs", "1", "--training.ema_decay", "null") == 0
+    assert "current_model_state" not in last(tmp_path / "run")
+
+
+def test_bfloat16_trains(config: Path, tmp_path: Path) -> None:
+    assert fit(config, "--trainer.max_epochs", "1", "--trainer.precision", "bf16-mixed") == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["precision"] == "bf16-mixed"
+
+
+def test_a_full_disk_names_the_checkpoint_and_keeps_the_former_one(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from lightning.pytorch import Trainer
+
+    save, saved = Trainer.save_checkpoint, []
+
+    def full(self: Trainer, filepath: Path, *arguments: Any, **options: Any) -> None:
+        if self.current_epoch == 1:
+            raise OSError(28, "No space left on device")
+        saved.append(filepath)
+        save(self, filepath, *arguments, **options)
+
+    monkeypatch.setattr(Trainer, "save_checkpoint", full)
+    assert fit(config) == 1
+    assert "No space left on device" in capfd.readouterr().err
+    assert last(tmp_path / "run")["epoch"] == 0
+
+
+def test_an_audio_file_that_vanishes_during_training_is_named(
+    tmp_path: Path, config: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = write_tone_corpus(tmp_path / "own", {"train": 8, "dev": 2})
+    assert fit(config, "--data.root", str(root), "--trainer.max_epochs", "1") == 0
+    (root / "audio" / "train-003.flac").unlink()
+    assert fit(config, "--data.root", str(root), "--trainer.max_epochs", "1") == 1
+    error = capfd.readouterr().err
+    assert "train-003.flac" in error
+    assert "Traceback" not in error
+
+
+def command(config: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "asr.cli", "fit", "-c", str(config), *options]
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_a_checkpoint_that_continues(
+    config: Path, tmp_path: Path, signum: signal.Signals, code: int
+) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command(config, "--trainer.max_epochs", "1000"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    ) as process:
+        output = ""
+        assert process.stdout is not None
+        for line in process.stdout:
+            output += line
+            if line.startswith("epoch 2/"):
+                process.send_signal(signum)
+                break
+        output += process.stdout.read()
+    assert process.returncode == code, output
+    assert "continue with --ckpt_path last" in output
+    before = last(tmp_path / "run")
+    step = before["global_step"]
+    assert step > 0
+    epochs = before["epoch"] + 1
+    assert fit(config, "--trainer.max_epochs", str(epochs + 1), "--ckpt_path", "last") == 0
+    assert last(tmp_path / "run")["global_step"] > step
+
+
+def test_two_processes_train_alike_and_evaluate_each_utterance_once(config: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    options = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "2")
+    done = subprocess.run(command(config, *options), capture_output=True, text=True, env=environment, timeout=240)
+    assert done.returncode == 0, done.stderr[-4000:]
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["devices"] == 2
+    model = load_model(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert record["metrics"]["val_wer"] == pytest.approx(dev_word_error_rate(model, config), abs=1e-6)
+
+
+def dev_word_error_rate(model: LoadedModel, config: Path) -> float:
+    """Of every dev utterance once, alone, collapsed by hand and counted by jiwer."""
+    root = Path(yaml.safe_load(config.read_text())["data"]["root"])
+    references, hypotheses = [], []
+    for cut in read_jsonl(root / "dev.jsonl.gz"):
+        samples = read_audio(root / cut["recording"]["sources"][0]["source"]).samples[0]
+        features = model.features(torch.from_numpy(samples))
+        with torch.no_grad():
+            log_probs, _ = model.model(features[None], torch.tensor([len(features)]))
+        path = [index for index, _ in itertools.groupby(log_probs[0].argmax(-1).tolist())]
+        hypotheses.append("".join(model.tokenizer.tokens[index] for index in path if index))
+        references.append(cut["supervisions"][0]["text"])
+    return float(wer(references, hypotheses))
