@@ -1,6 +1,8 @@
 """Planned work -> results, in order, computed by worker processes that live across epochs."""
 
+import atexit
 import signal
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -75,6 +77,9 @@ class WorkerPool(Generic[Result]):
     def __init__(self, source: Source[Result], num_workers: int, pin_memory: bool = False) -> None:
         self._order = _Order()
         self._passes = 0
+        # Workers ignore SIGTERM, by which multiprocessing would end them when this process exits, and wait for them.
+        pool = weakref.ref(self)
+        atexit.register(lambda: (alive := pool()) and alive.close())
         self._loader = DataLoader(
             _Guarded(source),
             batch_size=None,
