@@ -310,9 +310,10 @@ def report_text(report: dict[str, Any]) -> str:
     """The report for people (the content of `verification.txt`): refusals first, each file with its reason."""
     lines = [
         f"{report['utterances']} utterances listed, {report['accepted']} accepted "
-        f"({report['accepted_hours']:.2f} h), {report['refused']} refused, "
-        f"{report['without_audio']} transcripts or files without an utterance refused"
+        f"({report['accepted_hours']:.2f} h), {report['refused']} refused"
     ]
+    if report["without_audio"]:
+        lines.append(f"{report['without_audio']} transcripts or rows refused that make no utterance")
     lines += [f"{f['files']} files at {f['sample_rate']} Hz with {f['channels']} channels" for f in report["formats"]]
     lines.append(
         f"{report['texts']['distinct']} distinct texts, {report['texts']['repeated']} of them spoken repeatedly"
@@ -320,6 +321,6 @@ def report_text(report: dict[str, Any]) -> str:
     for refused, heading in ((True, "REFUSED"), (False, "KEPT, BUT LOOK AT")):
         for group in report["problems"]:
             if group["refused"] == refused:
-                lines += ["", f"{heading}: {group['kind']}, {group['count']} times: {group['meaning']}"]
+                lines += ["", f"{heading}: {group['kind']} ({group['count']}): {group['meaning']}"]
                 lines += [f"  {found['subject']}: {found['detail']}" for found in group["found"]]
     return "\n".join(lines) + "\n"

@@ -284,7 +284,7 @@ def test_the_report_counts_and_names_everything(tmp_path: Path) -> None:
     }
     for part in ("stereo.flac", "gone.flac", "quiet.flac", "lost-7", "2 channels, expected 1"):
         assert part in text
-    assert text.index("REFUSED: missing-audio, 2 times") < text.index("KEPT, BUT LOOK AT: quiet, 1 times")
+    assert text.index("REFUSED: missing-audio (2)") < text.index("KEPT, BUT LOOK AT: quiet (1)")
 
 
 def test_the_report_does_not_depend_on_the_order_of_the_utterances(tmp_path: Path) -> None:
