@@ -3,12 +3,16 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from asr.errors import InputError
-from data_prep.parallel import in_order
+from data_prep.parallel import CHUNK, in_order
 
 
 def _square(number: int) -> tuple[int, int, int]:
@@ -56,6 +60,39 @@ def test_a_killed_process_is_an_error_that_says_what_to_try():
 def test_an_error_in_the_function_arrives(jobs):
     with pytest.raises(ValueError, match="item 0"):
         list(in_order(_fail, range(3), jobs, "failing"))
+
+
+def _pid_slowly(number: int) -> int:
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def _print_pids() -> None:
+    """Print the processes' ids while they work; to be killed."""
+    for pid in in_order(_pid_slowly, range(10**5), 2, "waiting"):
+        print(pid, flush=True)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks processes up in /proc")
+def test_processes_end_with_a_parent_that_is_killed():
+    folder = str(Path(__file__).parent)
+    program = f"import sys; sys.path.insert(0, {folder!r}); import test_parallel; test_parallel._print_pids()"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pids = {int(parent.stdout.readline()) for _ in range(3 * CHUNK)}
+        parent.kill()
+        parent.wait()
+    deadline = time.monotonic() + 30
+    while any(_is_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not [pid for pid in pids if _is_alive(pid)]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_results_that_are_not_wanted_are_not_waited_for(two_threads):
