@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torchaudio
-from lhotse import CutSet, MonoCut
+from lhotse import MonoCut
 from torch import Tensor
 
-from asr.data.cuts import load_waveform, read_cuts
+from asr.data.cuts import check_sample_rates, load_waveform, read_cuts
 from asr.errors import InputError
 from asr.randomness import generator
 
@@ -139,7 +139,7 @@ class Augmentation:
         sample_rate: in Hz, that of speech and noise.
 
     Raises:
-        InputError: a noise manifest cannot be read.
+        InputError: a noise manifest cannot be read, or is of another sample rate.
     """
 
     def __init__(self, config: AugmentationConfig, seed: int, sample_rate: int) -> None:
@@ -148,8 +148,10 @@ class Augmentation:
         self.sample_rate = sample_rate
         self._noises: list[MonoCut] = []
         if config.noise_probability > 0:
-            manifests: list[CutSet] = [read_cuts(path, transcribed=False) for path in config.noise]
-            self._noises = [cut for cuts in manifests for cut in cuts]
+            for path in config.noise:
+                noises = read_cuts(path, transcribed=False)
+                check_sample_rates(path, noises, sample_rate)
+                self._noises.extend(noises)
 
     def _generator(self, epoch: int, utterance_id: str, purpose: str) -> np.random.Generator:
         return generator(self.seed, "augmentation", purpose, epoch, utterance_id)

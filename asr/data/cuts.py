@@ -73,6 +73,20 @@ def _check_supervision(cut: MonoCut, transcribed: bool, where: str) -> None:
         raise InputError(f"{where} (cut {cut.id!r}): expected one supervision with a text, found {found}")
 
 
+def check_sample_rates(name: str, cuts: CutSet, sample_rate: int) -> None:
+    """Refuse cuts whose manifest says another rate than `sample_rate` (Hz).
+
+    Raises:
+        InputError: there are some; the first is named.
+    """
+    other = [cut for cut in cuts if cut.recording.sampling_rate != sample_rate]
+    if other:
+        raise InputError(
+            f"{len(other)} of {len(cuts)} cuts of {name} are not at features.sample_rate {sample_rate} Hz, the first: "
+            f"{other[0].id!r} at {other[0].recording.sampling_rate} Hz; convert the audio, or set the option"
+        )
+
+
 def text_of(cut: MonoCut) -> str:
     """The transcript; empty if there is none."""
     return (cut.supervisions[0].text or "") if cut.supervisions else ""

@@ -3,9 +3,11 @@
 A plan is a list of batches of utterance ids, the same on every process; the processes take turns along it.
 """
 
+import hashlib
+import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from lhotse import MonoCut
 from lhotse.dataset.sampling import DynamicBucketingSampler
@@ -91,6 +93,65 @@ def plan_evaluation(durations: Mapping[str, float], max_seconds: float) -> list[
         else:
             batches.append([utterance_id])
     return batches
+
+
+class TrainingPlan:
+    """The batches of all training epochs, planned when they are asked for.
+
+    Args:
+        durations: utterance id -> seconds, at its natural speed.
+        speed: (epoch, utterance id) -> factor at which the utterance is played.
+        max_seconds, num_buckets, seed: see `plan_training`.
+    """
+
+    def __init__(
+        self,
+        durations: Mapping[str, float],
+        speed: Callable[[int, str], float],
+        max_seconds: float,
+        num_buckets: int,
+        seed: int,
+    ) -> None:
+        self._durations = durations
+        self._speed = speed
+        self._max_seconds = max_seconds
+        self._num_buckets = num_buckets
+        self._seed = seed
+        self._epochs: dict[int, list[list[str]]] = {}
+
+    def seconds(self, epoch: int) -> dict[str, float]:
+        """Utterance id -> seconds at the speed of this epoch."""
+        return {i: duration / self._speed(epoch, i) for i, duration in self._durations.items()}
+
+    def batches(self, epoch: int) -> list[list[str]]:
+        """All batches of an epoch, for all processes, as utterance ids."""
+        if epoch not in self._epochs:
+            self._epochs = {0: self._epochs[0]} if 0 in self._epochs else {}  # the first is asked for its length
+            seconds = self.seconds(epoch)
+            self._epochs[epoch] = plan_training(seconds, self._max_seconds, self._num_buckets, self._seed, epoch)
+        return self._epochs[epoch]
+
+    def largest(self, epoch: int, n: int) -> list[list[str]]:
+        """The `n` batches of an epoch that take most seconds, padding included, and the `n` that last longest."""
+        seconds, batches = self.seconds(epoch), self.batches(epoch)
+        longest = [max(seconds[i] for i in ids) for ids in batches]
+        by_size = sorted(range(len(batches)), key=lambda b: -longest[b] * len(batches[b]))
+        by_length = sorted(range(len(batches)), key=lambda b: -longest[b])
+        return [batches[b] for b in dict.fromkeys([*by_size[:n], *by_length[:n]])]
+
+    def inputs(self) -> dict[str, Any]:
+        """What the plan is a function of, beside epoch and speeds; plain data, large ones as digests."""
+        return {
+            "utterances": f"{len(self._durations)} (digest {digest(list(self._durations.items()))})",
+            "max_batch_seconds": self._max_seconds,
+            "num_buckets": self._num_buckets,
+            "seed": self._seed,
+        }
+
+
+def digest(value: Sequence[Any]) -> str:
+    """A short digest of plain data."""
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=8).hexdigest()
 
 
 def check_durations(durations: Mapping[str, float], max_seconds: float) -> None:

@@ -165,7 +165,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".lock", "w")  # noqa: SIM115
     except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror}") from error
+        raise InputError(f"cannot write {folder}: {error.strerror} (data.storage_folder chooses another)") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

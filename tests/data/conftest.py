@@ -24,7 +24,11 @@ def write_cuts(tmp_path: Path) -> Callable[..., Path]:
         rows = []
         for index, (utterance_id, samples) in enumerate(waveforms.items()):
             soundfile.write(folder / "audio" / f"{utterance_id}.flac", samples, rate, subtype="PCM_24")
-            rows.append(tone_cut(utterance_id, name, index, text, len(samples)))
+            row = tone_cut(utterance_id, name, index, text, len(samples))
+            for part in (row, row["recording"], row["supervisions"][0]):
+                part["duration"] = len(samples) / rate
+            row["recording"]["sampling_rate"] = rate
+            rows.append(row)
         write_jsonl(folder / "cuts.jsonl.gz", rows)
         return folder / "cuts.jsonl.gz"
 

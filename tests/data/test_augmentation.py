@@ -222,6 +222,12 @@ def test_a_missing_noise_manifest_is_named() -> None:
         make(AugmentationConfig(noise=("no-noise.jsonl.gz",)))
 
 
+def test_noise_at_another_rate_is_refused_by_name(write_cuts: WriteCuts) -> None:
+    manifest = write_cuts({"slow": white_noise(8000)}, name="noise", rate=8000)
+    with pytest.raises(InputError, match="cuts.jsonl.gz are not at .* 16000 Hz, the first: 'slow' at 8000 Hz"):
+        make(AugmentationConfig(noise=(str(manifest),)))
+
+
 def test_a_noise_manifest_that_is_never_used_is_not_read() -> None:
     make(AugmentationConfig(noise=("no-noise.jsonl.gz",), noise_probability=0.0))
 

@@ -10,7 +10,7 @@ import soundfile
 from lhotse import CutSet
 from white_noise import white_noise
 
-from asr.data.cuts import audio_file, load_waveform, read_cuts, speaker_of, text_of
+from asr.data.cuts import audio_file, check_sample_rates, load_waveform, read_cuts, speaker_of, text_of
 from asr.errors import InputError
 from asr.files import read_jsonl, write_jsonl
 
@@ -146,10 +146,12 @@ def test_a_file_that_vanished_is_named_with_its_utterance(manifest: Path) -> Non
 
 
 def test_another_sample_rate_is_refused_by_name(write_cuts: WriteCuts) -> None:
-    manifest = write_cuts({"slow": white_noise(8000)}, rate=8000)
-    edit(manifest, lambda row: row["recording"].update(sampling_rate=8000), entry=0)
+    cuts = read_cuts(write_cuts({"slow": white_noise(8000)}, rate=8000))
     with pytest.raises(InputError, match=r"utterance 'slow': .*slow.flac is at 8000 Hz and the features need 16000 Hz"):
-        load_waveform(read_cuts(manifest)[0], 16000)
+        load_waveform(cuts[0], 16000)
+    with pytest.raises(InputError, match="1 of 1 cuts of train are not at .* 16000 Hz, the first: 'slow' at 8000 Hz"):
+        check_sample_rates("train", cuts, 16000)
+    check_sample_rates("train", cuts, 8000)
 
 
 def test_stereo_that_the_manifest_calls_mono_is_refused_by_name(manifest: Path) -> None:
