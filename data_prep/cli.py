@@ -16,6 +16,7 @@ from asr.errors import InputError
 from asr.model import build_encoder
 from asr.provenance import available_cores
 from asr.text import NORMALIZERS, normalizer
+from data_prep.convert import convert
 from data_prep.pipeline import Outcome, Preparation, prepare
 from data_prep.select import Criteria
 from data_prep.splits import SplitPlan, parse_held_out
@@ -103,6 +104,10 @@ def prepare_corpus(name: str, arguments: Sequence[str]) -> int:
         subsampling=subsampling,
         jobs=options.jobs,
     )
+    if options.convert:
+        used = {part for parts in preparation.plan.parts.values() for part in parts}
+        utterances, converted = convert(utterances, used, options.output / "audio", features.sample_rate, options.jobs)
+        problems = [*problems, *converted]
     outcome = prepare(utterances, problems, preparation, options.output)
     print(summary(outcome, options.output), end="")
     return 1 if outcome.refused and not options.allow_refused else 0
@@ -162,6 +167,12 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
     group = parser.add_argument_group("audio")
     group.add_argument("--sample-rate", type=int, metavar="HZ", help="that files must have (default 16000)")
+    group.add_argument(
+        "--convert",
+        action="store_true",
+        help="of files at another rate or with several channels, write FLAC copies at the right one, their channels "
+        "averaged, into OUT/audio, and use those (default: such files are refused)",
+    )
     group.add_argument("--num-mels", type=int, metavar="M", help="mel bins of the feature statistics (default 80)")
     group.add_argument(
         "--subsampling",

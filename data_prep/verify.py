@@ -28,8 +28,10 @@ KINDS = {
     "no-samples": Kind(True, "the utterance begins at or after the end of its file, or the file has no samples"),
     "beyond-end": Kind(True, "the utterance ends after the end of its file"),
     "non-finite": Kind(True, "samples are NaN or infinite"),
-    "sample-rate": Kind(True, "the sample rate is not the one of the features; nothing is resampled unasked"),
-    "channels": Kind(True, "the number of channels is not the one expected; nothing is mixed unasked"),
+    "sample-rate": Kind(
+        True, "the sample rate is not the features'; --convert makes copies, --sample-rate changes the features"
+    ),
+    "channels": Kind(True, "the number of channels is not the one expected; --convert makes copies with their average"),
     "too-short": Kind(True, "the utterance is shorter than any word"),
     "silent": Kind(True, "no 10 ms of the utterance is louder than silence"),
     "missing-text": Kind(True, "there is audio and no transcript"),
@@ -47,6 +49,7 @@ KINDS = {
     "narrow-band": Kind(False, "nothing is heard in the upper part of the spectrum"),
     "fast-speech": Kind(False, "more characters a second than anyone speaks: is it the right transcript?"),
     "slow-speech": Kind(False, "very few characters a second: is the transcript complete?"),
+    "converted": Kind(False, "the audio is a copy at another sample rate or with its channels averaged"),
     "duplicate-audio": Kind(False, "the same samples as another utterance"),
     "audio-in-two-splits": Kind(True, "a split to test on has the same samples"),
     "texts-in-train": Kind(False, "sentences that are tested on are also trained on"),
@@ -125,13 +128,12 @@ def verify_utterance(utterance: Utterance, normalized_text: str, settings: Verif
     """Decode and measure one utterance and check it against its transcript. Raises nothing for a bad file."""
     problems = list(_check_text(utterance, normalized_text, settings))
     try:
-        waveform = read_audio(utterance.audio, utterance.start, utterance.duration)
+        measurement = measure(*read_audio(utterance.audio, utterance.start, utterance.duration))
+        whole = utterance.start == 0 and utterance.duration is None
+        samples_of_file = measurement.num_samples if whole else file_samples(utterance.audio)
     except AudioError as error:
         problems.append(_problem(utterance, error.kind, str(error)))
         return Verified(utterance.id, None, None, tuple(problems))
-    measurement = measure(*waveform)
-    whole = utterance.start == 0 and utterance.duration is None
-    samples_of_file = measurement.num_samples if whole else file_samples(utterance.audio)
     problems += _check_format(utterance, measurement, settings)
     problems += _check_sound(utterance, measurement, settings)
     problems += _check_pair(utterance, normalized_text, measurement, settings)

@@ -70,16 +70,30 @@ def read_audio(path: Path | str, start: float = 0.0, duration: float | None = No
     return Waveform(np.ascontiguousarray(samples.T), rate)
 
 
-def file_samples(path: Path | str) -> int:
-    """Samples per channel that a file's header promises.
+class AudioFormat(NamedTuple):
+    """What a file's header says: its rate in Hz, its channels, and samples per channel."""
+
+    sample_rate: int
+    channels: int
+    num_samples: int
+
+
+def audio_format(path: Path | str) -> AudioFormat:
+    """Read a file's header.
 
     Raises:
         AudioError: the file cannot be opened as audio; named by `path`.
     """
     try:
-        return int(soundfile.info(str(path)).frames)
-    except (soundfile.SoundFileError, OSError) as error:
+        found = soundfile.info(str(path))
+    except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: a .raw file without header
         raise AudioError(Path(path), "undecodable", f"cannot be opened ({str(error).rstrip('.')})") from error
+    return AudioFormat(int(found.samplerate), int(found.channels), int(found.frames))
+
+
+def file_samples(path: Path | str) -> int:
+    """Samples per channel that a file's header promises; errors as for `audio_format`."""
+    return audio_format(path).num_samples
 
 
 _CHUNK_SIZE = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: ([0-9]+) \(should be ([0-9]+)\)", re.MULTILINE)
