@@ -105,7 +105,7 @@ def read(options: argparse.Namespace) -> tuple[list[Utterance], list[Problem]]:
         given = [f"--{column}-column" for column in layout.columns] + ["--audio-root"] * bool(options.audio_root)
         if given:
             raise InputError(f"{given[0]} is for tables, and {options.source} is a folder")
-        return read_folder(options.source, layout)
+        return read_folder(options.source, layout, skip=getattr(options, "output", None))
     return read_table(options.source, layout)
 
 
@@ -275,12 +275,15 @@ def _seconds(cell: str | None, name: str | None, least: float) -> float | None:
 # ---- folders ---------------------------------------------------------------------------------------------------------
 
 
-def read_folder(folder: Path, layout: Layout | None = None) -> tuple[list[Utterance], list[Problem]]:
+def read_folder(
+    folder: Path, layout: Layout | None = None, skip: Path | None = None
+) -> tuple[list[Utterance], list[Problem]]:
     """List the audio files under a folder, each with its transcript.
 
     That is the text of NAME.txt or NAME.lab beside NAME.flac (.wav, ...), or the rest of a line that begins with NAME
     in a *.trans.txt file of the same folder. The id is the path in the folder without suffix, with - for /. If the
-    folder has folders train, dev or test, the folders in it are the parts.
+    folder has folders train, dev or test, the folders in it are the parts. What is in `skip`, a former output, is left
+    out.
 
     Returns:
         Utterances sorted by path, `text` None where there is no transcript; and problems: transcripts without audio
@@ -293,7 +296,7 @@ def read_folder(folder: Path, layout: Layout | None = None) -> tuple[list[Uttera
     utterances: list[Utterance] = []
     problems: list[Problem] = []
     has_parts = any((folder / part).is_dir() for part in ("train", "dev", "test"))
-    for place, names in _walk(folder):
+    for place, names in _walk(folder, skip):
         relative = place.relative_to(folder)
         prefix = "".join(f"{part}-" for part in relative.parts)
         texts, wrong = _transcripts(place, names, prefix)
@@ -314,9 +317,9 @@ def read_folder(folder: Path, layout: Layout | None = None) -> tuple[list[Uttera
     return utterances, problems
 
 
-def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+def _walk(folder: Path, skip: Path | None) -> Iterator[tuple[Path, list[str]]]:
     """Each folder with its file names, sorted, without hidden ones; links are followed, once."""
-    seen: set[Path] = set()
+    seen: set[Path] = {skip.resolve()} if skip else set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = Path(place).resolve()
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in seen else []

@@ -242,6 +242,14 @@ def test_linked_folders_are_read_once_even_in_a_circle(tmp_path: Path) -> None:
     assert [u.id for u in read_folder(tmp_path / "corpus")[0]] == ["a-1", "linked-2"]
 
 
+def test_an_output_folder_within_the_corpus_is_not_read_as_part_of_it(tmp_path: Path) -> None:
+    audio(tmp_path / "1.wav")
+    audio(tmp_path / "out/audio/1-copy.flac")
+    write(tmp_path / "out/verification.txt", "a report")
+    utterances, problems = read_folder(tmp_path, skip=tmp_path / "elsewhere" / ".." / "out")
+    assert ([u.id for u in utterances], problems) == (["1"], [])
+
+
 def test_a_folder_without_audio_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "a.txt", "text")
     with pytest.raises(InputError, match="holds no audio"):
