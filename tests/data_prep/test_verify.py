@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr.data.cuts import read_cuts
 from asr.data.features import FeatureConfig
 from asr.data.tokens import CharacterTokenizer, minimum_frames
 from asr.errors import InputError
 from asr.text import normalizer
+from data_prep.cli import main as prepare_main
 from data_prep.utterance import Problem, Utterance
 from data_prep.verify import (
     KINDS,
@@ -310,6 +312,60 @@ def test_every_kind_says_what_it_means() -> None:
 def test_settings_below_one_are_refused_by_name(name: str) -> None:
     with pytest.raises(InputError, match=name):
         VerificationSettings(**{name: 0})
+
+
+def bad_corpus(folder: Path) -> dict[str, str]:
+    """A folder with two good utterances and one of each bad kind; returns id -> kind."""
+    for index, name in enumerate(["good-1", "good-2", "untranscribed", "wordless", "foreign", "hurried"]):
+        write(folder / f"{name}.flac", sound(seed=index))
+    cut_short(write(folder / "cut.flac", sound()))
+    cut_short(write(folder / "cut-wav.wav", sound()))
+    (folder / "zero.flac").write_bytes(b"")
+    (folder / "text.flac").write_text("this is text")
+    write(folder / "nan.wav", np.where(np.arange(RATE) == 9, np.nan, 0.1), subtype="FLOAT")
+    write(folder / "slow.wav", sound(2.0, 8000), 8000)
+    write(folder / "stereo.wav", np.stack([sound(), sound()], axis=1))
+    write(folder / "silence.wav", np.zeros(RATE))
+    write(folder / "short.wav", sound(0.05))
+    texts = {"wordless": "...", "foreign": "привет", "hurried": "what " * 60}
+    for name in [*(path.stem for path in folder.iterdir()), "lost"]:
+        (folder / f"{name}.txt").write_text(texts.get(name, "good morning"), encoding="utf-8")
+    (folder / "untranscribed.txt").unlink()
+    return {
+        "cut": "undecodable",
+        "cut-wav": "truncated",
+        "zero": "empty-file",
+        "text": "undecodable",
+        "nan": "non-finite",
+        "slow": "sample-rate",
+        "stereo": "channels",
+        "silence": "silent",
+        "short": "too-short",
+        "lost": "missing-audio",
+        "untranscribed": "missing-text",
+        "wordless": "empty-text",
+        "foreign": "unknown-characters",
+        "hurried": "infeasible",
+    }
+
+
+def test_one_command_names_every_bad_file_and_prepares_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "corpus").mkdir()
+    expected = bad_corpus(tmp_path / "corpus")
+    arguments = ["table", str(tmp_path / "corpus"), str(tmp_path / "out"), "--jobs", "1"]
+    assert prepare_main(arguments) == 1
+    assert {cut.id for cut in read_cuts(tmp_path / "out" / "train.jsonl.gz")} == {"good-1", "good-2"}
+    report = json.loads((tmp_path / "out" / "verification.json").read_text())
+    refused = [
+        (p["subject"], group["kind"]) for group in report["problems"] if group["refused"] for p in group["found"]
+    ]
+    assert {name: kind for name, kind in refused if (name, kind) != ("short", "infeasible")} == expected
+    text = (tmp_path / "out" / "verification.txt").read_text()
+    assert all(f"  {name}: " in text for name in expected)
+    assert "unknown-characters" in capsys.readouterr().out
+    assert prepare_main([*arguments, "--allow-refused"]) == 0
 
 
 def test_mp3_material_is_named_and_full_band_speech_is_not(corpora: Path) -> None:
