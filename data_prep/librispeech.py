@@ -117,8 +117,10 @@ def read_folder(folder: Path, parts: Sequence[str]) -> tuple[list[Utterance], li
         without audio, unreadable lines, parts with fewer utterances than LibriSpeech's.
 
     Raises:
-        InputError: a part is missing or holds no audio.
+        InputError: the folder or a part is missing, or a part holds no audio.
     """
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder} (--download makes one)")
     root = _root(folder)
     utterances: list[Utterance] = []
     problems: list[Problem] = []

@@ -84,8 +84,10 @@ def test_an_empty_transcript_stays_one(corpus):
 def test_a_missing_part_is_named_with_those_there_and_where_to_get_it(corpus):
     with pytest.raises(InputError, match=r"no part 'dev-clean' \(parts there: dev-a, train-a\); --download fetches it"):
         read_folder(corpus.root, ["dev-clean"])
-    with pytest.raises(InputError, match=r"no part 'mine' \(parts there: none\)$"):
-        read_folder(corpus.root / "nowhere", ["mine"])
+    with pytest.raises(InputError, match=r"no part 'mine' \(parts there: 1\)$"):
+        read_folder(corpus.root / "dev-a" / "21", ["mine"])
+    with pytest.raises(InputError, match="there is no folder .*nowhere"):
+        read_folder(corpus.root / "nowhere", ["dev-clean"])
 
 
 def test_a_part_without_audio_is_refused(corpus):
