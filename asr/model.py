@@ -195,9 +195,12 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         InputError: the file cannot be read or is not such a checkpoint.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        file = open(path, "rb")  # noqa: SIM115 - what fails here is the path, what fails below is the content
     except OSError as error:
         raise InputError(f"cannot read the checkpoint {path}: {error.strerror}") from error
+    try:
+        with file:
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} is not a whole checkpoint of tensors and plain data: {reason}") from error

@@ -156,6 +156,10 @@ class Recognizer(LightningModule):
         """The loss that training minimises: summed over the batch, divided by its number of tokens."""
         return self.utterance_losses(batch).sum() / batch.token_lengths.sum().clamp(min=1)
 
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self.trainer.datamodule.check_feasible(self.model.encoder.output_lengths)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         torch.manual_seed(derive_seed(self.seed, "step", self.current_epoch, batch_idx, self.global_rank))
 

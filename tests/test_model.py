@@ -9,7 +9,7 @@ from asr.data.features import FeatureConfig, FeatureStatistics
 from asr.data.tokens import CharacterTokenizer
 from asr.encoders import StackedRNNEncoder
 from asr.errors import InputError
-from asr.model import CTCModel, LoadedModel, ModelDescription, build_encoder, export_model, load_model
+from asr.model import CTCModel, LoadedModel, ModelDescription, build_encoder, export_model, load_model, read_checkpoint
 
 
 def make_description() -> ModelDescription:
@@ -97,6 +97,11 @@ def test_missing_models_are_named(tmp_path: Path) -> None:
         load_model(tmp_path / "nowhere")
     with pytest.raises(InputError, match="neither model.json nor checkpoints/best.ckpt"):
         load_model(tmp_path)
+
+
+def test_a_folder_in_a_checkpoints_place_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot read the checkpoint .*: Is a directory"):
+        read_checkpoint(tmp_path)
 
 
 def test_files_that_are_no_checkpoints_are_refused_by_name(tmp_path: Path) -> None:

@@ -123,8 +123,9 @@ def test_validation_sums_errors_over_the_corpus_and_counts_a_repeated_utterance_
     features = torch.stack([one_hot_frames("A", 8), one_hot_frames("BAB", 8)])
     batch = make_batch(features, ["B", "BAB"], [8, 8])
     recognizer.on_validation_epoch_start()
-    recognizer.validation_step(batch, 0)
-    recognizer.validation_step(batch, 1)
+    with torch.no_grad():
+        recognizer.validation_step(batch, 0)
+        recognizer.validation_step(batch, 1)
     recognizer.on_validation_epoch_end()
     assert logged["val_wer"] == 1 / 2  # one word each, one of them wrong
     assert logged["val_cer"] == 1 / 4

@@ -20,13 +20,15 @@ def posterior_figure(
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True)
     seconds = len(features) * seconds_per_frame
-    upper.imshow(features.T, origin="lower", aspect="auto", extent=(0, seconds, 0, features.shape[1]), cmap="magma")
+    upper.imshow(
+        features.T.numpy(), origin="lower", aspect="auto", extent=(0, seconds, 0, features.shape[1]), cmap="magma"
+    )
     upper.set_ylabel("mel bin")
     upper.set_title(title, fontsize=10, loc="left")
     probabilities = log_probs.exp()
     shown = [i for i in range(len(tokens)) if i == 0 or probabilities[:, i].max() >= 0.05]
     lower.imshow(
-        probabilities[:, shown].T,
+        probabilities[:, shown].T.numpy(),
         aspect="auto",
         extent=(0, seconds, len(shown) - 0.5, -0.5),
         cmap="Greys",

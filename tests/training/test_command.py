@@ -277,6 +277,16 @@ def test_an_audio_file_that_vanishes_during_training_is_named(
     assert "Traceback" not in error
 
 
+def test_utterances_that_ctc_cannot_align_are_named_before_training(
+    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stride = ("--model.encoder.init_args.stacked_frames", "40")
+    assert fit(config, *stride) == 1
+    error = capfd.readouterr().err
+    assert "train-0" in error
+    assert "data.infeasible" in error
+
+
 def command(config: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "asr.cli", "fit", "-c", str(config), *options]
 
