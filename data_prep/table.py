@@ -135,10 +135,9 @@ def read_table(path: Path, layout: Layout | None = None) -> tuple[list[Utterance
                 raise InputError(row)
             utterances.append(_utterance(row, _columns(list(row), layout), path, layout))
         except InputError as error:
-            detail = f"{path}, line {number}: {error}"
-            problems.append(Problem(f"{path.name}, line {number}", "bad-row", detail, refused=True))
+            problems.append(Problem(f"{path}, line {number}", "bad-row", str(error), refused=True))
     if not utterances:
-        raise InputError(problems[0].detail if problems else f"{path} has no rows")
+        raise InputError(f"{problems[0].subject}: {problems[0].detail}" if problems else f"{path} has no rows")
     return utterances, problems
 
 

@@ -22,7 +22,7 @@ def write(path: Path, content: str | bytes) -> Path:
 
 def details(problems: list[Problem]) -> list[str]:
     assert all(p.refused and p.kind == "bad-row" for p in problems)
-    return [p.detail for p in problems]
+    return [f"{p.subject}: {p.detail}" for p in problems]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,6 @@ def test_every_malformed_row_of_a_csv_is_named_by_the_line_it_begins_in(tmp_path
     path = write(tmp_path / "c.csv", "\n".join(rows))
     utterances, problems = read_table(path)
     assert [u.text for u in utterances] == ["fine", "a text\nover two lines"]
-    assert [p.subject for p in problems] == [f"c.csv, line {n}" for n in (3, 6, 8, 9, 10, 11, 12)]
     assert details(problems) == [
         f"{path}, line 3: 1 cells, and the header has 4",
         f"{path}, line 6: no audio path in 'audio'",
@@ -123,7 +122,7 @@ def test_every_malformed_line_of_json_lines_is_named(tmp_path: Path) -> None:
     lines += ['{"audio": true, "text": ""}', '{"audio": null, "text": ""}']
     utterances, problems = read_table(write(tmp_path / "c.jsonl", "\n".join(lines)))
     assert [u.id for u in utterances] == ["a"]
-    assert [p.subject for p in problems] == [f"c.jsonl, line {n}" for n in range(2, 8)]
+    assert [p.subject for p in problems] == [f"{tmp_path}/c.jsonl, line {n}" for n in range(2, 8)]
     for reason, detail in zip(
         ("not JSON", "but list", "no column for the text", "got ['b']", "got True", "no audio path"),
         details(problems),
