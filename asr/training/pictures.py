@@ -20,7 +20,8 @@ def posterior_figure(
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True)
     seconds = len(features) * seconds_per_frame
-    upper.imshow(
+    extent = (0, seconds, 0, features.shape[1])
+    upper.imshow(features.T.numpy(), origin="lower", aspect="auto", extent=extent, cmap="magma")
         features.T.numpy(), origin="lower", aspect="auto", extent=(0, seconds, 0, features.shape[1]), cmap="magma"
     )
     upper.set_ylabel("mel bin")
