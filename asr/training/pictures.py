@@ -22,8 +22,6 @@ def posterior_figure(
     seconds = len(features) * seconds_per_frame
     extent = (0, seconds, 0, features.shape[1])
     upper.imshow(features.T.numpy(), origin="lower", aspect="auto", extent=extent, cmap="magma")
-        features.T.numpy(), origin="lower", aspect="auto", extent=(0, seconds, 0, features.shape[1]), cmap="magma"
-    )
     upper.set_ylabel("mel bin")
     upper.set_title(title, fontsize=10, loc="left")
     probabilities = log_probs.exp()
