@@ -155,7 +155,9 @@ def _utterances(cut: MonoCut, audio: Path, part: str) -> Iterator[Utterance]:
             )
     if len(cut.supervisions) == 1:
         (supervision,) = cut.supervisions
-        yield Utterance(cut.id, audio, supervision.text, supervision.speaker, part, cut.start, cut.duration)
+        yield Utterance(
+            cut.id, audio, supervision.text, supervision.speaker, part, float(cut.start), float(cut.duration)
+        )
         return
     for supervision in cut.supervisions:
         start = max(0.0, cut.start + supervision.start)
