@@ -117,7 +117,7 @@ class FitCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--run", type=str, default="runs/default", help="folder of this run")
         parser.add_argument("--base", type=str | None, default=None, help="(in a file) the file that it changes")
-        parser.add_argument("--training", type=RunOptions, default=RunOptions())
+        parser.add_class_arguments(RunOptions, "training")
         parser.add_argument(
             "--ckpt_path", type=str | None, default=None, help="continue exactly from a checkpoint: a path or 'last'"
         )
