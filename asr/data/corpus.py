@@ -33,9 +33,12 @@ class PreparedCorpus:
         self.root = Path(root)
 
     def _read(self, name: str) -> Any:
+        self._check_root()
+        return read_json(self.root / name)
+
+    def _check_root(self) -> None:
         if not self.root.is_dir():
             raise InputError(f"data.root {str(self.root)!r} is not a folder; prepare a corpus with asr-prepare")
-        return read_json(self.root / name)
 
     @cached_property
     def token_data(self) -> dict[str, Any]:
@@ -82,6 +85,7 @@ class PreparedCorpus:
         """
         path = self._manifest(split)
         if not path.is_file():
+            self._check_root()
             known = sorted(file.name.removesuffix(".jsonl.gz") for file in self.root.glob("*.jsonl.gz"))
             raise InputError(f"{path}: no such manifest; splits of {self.root}: {', '.join(known) or 'none'}")
         return path

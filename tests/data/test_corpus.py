@@ -34,6 +34,8 @@ def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
     for question in ("tokenizer", "normalizer", "token_data"):
         with pytest.raises(InputError, match="data.root .*nowhere' is not a folder; prepare a corpus"):
             getattr(corpus, question)
+    with pytest.raises(InputError, match="is not a folder"):
+        corpus.manifest("train")
 
 
 @pytest.mark.parametrize(
