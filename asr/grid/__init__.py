@@ -1,0 +1,15 @@
+"""Recurrent networks over grids: the Grid LSTM and the multidimensional LSTM. Imports torch alone.
+
+grid_lstm, multidimensional_lstm    the modules
+layers, arguments                   what they share: parameters, the merge of directions, checks
+options                             a layer as plain values, and the protocol that engines keep
+engines                             the engines by name
+definition                          cell by cell, the oracle of the tests
+wavefront, cells, schedule          plain PyTorch over anti-diagonals: the loop and its gradient, a step's
+                                    elementwise part, the order of the cells
+"""
+
+from asr.grid.grid_lstm import GridLSTM
+from asr.grid.multidimensional_lstm import MultidimensionalLSTM
+
+__all__ = ["GridLSTM", "MultidimensionalLSTM"]

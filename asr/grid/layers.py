@@ -1,0 +1,90 @@
+"""Parts that the Grid LSTM and the multidimensional LSTM share: the parameters of a layer, and what leaves it."""
+
+import contextlib
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.amp.autocast_mode import is_autocast_available
+
+from asr.grid.options import LayerWeights
+
+
+class ScanParameters(nn.Module):
+    """Parameters of one layer in all directions, named as in torch.nn.LSTM, with a leading dimension of directions.
+
+    `weight_ih` (D, rows, input_size), `weight_hh` (D, rows, incoming_size), `bias` (D, rows), uniform in
+    +-1/sqrt(hidden_size). Rows come in blocks of `hidden_size`, one a gate; those numbered in `forget_blocks` start
+    with the bias `forget_bias`, if one is given. Without bias there are zeros in its place, which are not trained.
+    """
+
+    bias: Tensor
+
+    def __init__(
+        self,
+        directions: int,
+        blocks: int,
+        hidden_size: int,
+        input_size: int,
+        incoming_size: int,
+        bias: bool,
+        forget_blocks: Sequence[int],
+        forget_bias: float | None,
+    ) -> None:
+        super().__init__()
+        rows = blocks * hidden_size
+        self.hidden_size = hidden_size
+        self.forget_blocks = tuple(forget_blocks)
+        self.forget_bias = forget_bias
+        self.weight_ih = nn.Parameter(torch.empty(directions, rows, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(directions, rows, incoming_size))
+        if bias:
+            self.bias = nn.Parameter(torch.empty(directions, rows))
+        else:
+            self.register_buffer("bias", torch.zeros(directions, rows), persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+        if self.forget_bias is not None and isinstance(self.bias, nn.Parameter):
+            blocks = self.bias.detach().view(len(self.bias), -1, self.hidden_size)
+            blocks[:, list(self.forget_blocks)] = self.forget_bias
+
+    def weights(self) -> LayerWeights:
+        """The parameters, for an engine."""
+        return LayerWeights(self.weight_ih, self.weight_hh, self.bias)
+
+    def multiply_adds(self) -> int:
+        """Of one cell."""
+        return self.weight_ih.numel() + self.weight_hh.numel()
+
+
+class Merge(nn.Module):
+    """What a layer hands on: directions concatenated or summed, then layer normalisation and dropout if wanted."""
+
+    def __init__(
+        self, directions: int, size: int, merge: Literal["concat", "sum"], layer_norm: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        self.merge = merge
+        self.output_size = size * directions if merge == "concat" else size
+        self.norm = nn.LayerNorm(self.output_size) if layer_norm else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """(B, *extents, D, size) -> (B, *extents, output_size)."""
+        merged = outputs.flatten(-2) if self.merge == "concat" else outputs.sum(-2)
+        dropped: Tensor = self.dropout(self.norm(merged))
+        return dropped
+
+
+def full_precision(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """A context without autocast: a memory that is added to at every cell needs more than bfloat16's 8 bits."""
+    if is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
