@@ -1,0 +1,79 @@
+"""Who may import whom: every arrow of the map in `asr/__init__.py` points one way."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
+MODULES = sorted(p for package in ("asr", "data_prep") for p in (ROOT / package).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """Dotted name of a module from its path."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, in functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def inside(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def third_party(names: set[str]) -> set[str]:
+    tops = {name.split(".")[0] for name in names}
+    return tops - set(sys.stdlib_module_names) - {"asr", "data_prep"}
+
+
+def own(names: set[str]) -> set[str]:
+    return {name for name in names if inside(name, "asr", "data_prep")}
+
+
+def modules_of(package: str) -> list[Path]:
+    found = [path for path in MODULES if inside(name_of(path), package)]
+    assert found, f"no modules in {package}"
+    return found
+
+
+@pytest.mark.parametrize("path", modules_of("asr.grid"), ids=name_of)
+def test_the_grid_imports_torch_alone(path: Path) -> None:
+    assert third_party(imports(path)) <= {"torch", "triton"}
+    assert all(inside(name, "asr.grid") for name in own(imports(path)))
+
+
+@pytest.mark.parametrize("path", modules_of("asr.encoders"), ids=name_of)
+def test_encoders_know_no_files_no_corpora_and_no_lightning(path: Path) -> None:
+    assert third_party(imports(path)) <= {"torch"}
+    assert all(inside(name, "asr.encoders", "asr.grid", "asr.errors") for name in own(imports(path)))
+
+
+@pytest.mark.parametrize("path", modules_of("asr"), ids=name_of)
+def test_asr_never_imports_data_prep(path: Path) -> None:
+    assert not [name for name in imports(path) if inside(name, "data_prep")]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_training_the_recogniser_and_the_datamodule_import_lightning(path: Path) -> None:
+    allowed = inside(name_of(path), "asr.training", "asr.recognizer", "asr.data.datamodule")
+    assert allowed or not LIGHTNING & third_party(imports(path))
+
+
+def test_importing_grid_and_encoders_loads_nothing_heavier_than_torch() -> None:
+    program = "import sys, json, asr.grid, asr.encoders; print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = {name.split(".")[0] for name in json.loads(run.stdout)}
+    assert not loaded & (LIGHTNING | {"lhotse", "torchaudio", "soundfile", "matplotlib", "triton"})
