@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lhotse import MonoCut
 
 from asr.data.cuts import read_cuts, text_of
@@ -107,46 +106,46 @@ def scores_record(scores: Scores, loaded: LoadedModel, manifest: Path, timing: T
     }
 
 
-def recorded_root(run: Path) -> Path | None:
-    """The prepared corpus that a run was trained on, from its config.yaml; None if it is not written there."""
-    try:
-        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return None
-    data = config.get("data") if isinstance(config, dict) else None
-    root = data.get("root") if isinstance(data, dict) else None
+def recorded_root(loaded: LoadedModel, model_path: Path) -> Path | None:
+    """The prepared corpus that the model was trained on; None if that is not recorded.
+
+    It stands in the metadata of run folders and exported models, and for a checkpoint in the run.json of its run.
+    """
+    root = loaded.metadata.get("data_root")
+    record = model_path.parent.parent / "run.json"
+    if root is None and model_path.is_file() and record.is_file():
+        root = read_json(record).get("data_root")
     return Path(root) if root else None
 
 
 def _prepare(options: argparse.Namespace) -> tuple[LoadedModel, Path, Outputs]:
     """Check what is given before anything takes time."""
     model_path = Path(options.model)
-    run = _run_folder(model_path)
+    loaded = load_model(model_path)
     if options.cuts is not None:
         manifest, split = Path(options.cuts), options.split or Path(options.cuts).name.split(".")[0]
     else:
         split = options.split or "test"
-        root = Path(options.root) if options.root else run and recorded_root(run)
+        root = Path(options.root) if options.root else recorded_root(loaded, model_path)
         if root is None:
             raise InputError(f"{model_path} does not say which corpus it was trained on: give --root or --cuts")
         manifest = _manifest(root, split)
-    if options.output is None and run is None:
+    return loaded, manifest, Outputs.of(_output_folder(options.output, model_path), split)
+
+
+def _output_folder(given: str | None, model_path: Path) -> Path:
+    if given is None and not (model_path / "checkpoints").is_dir():
         raise InputError(f"{model_path} is not a run folder, so there is no place for the results: give -o FOLDER")
-    folder = Path(options.output) if options.output else run
+    folder = Path(given) if given else model_path
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK)):  # to be known before decoding, not after
         raise InputError(f"the results cannot be written to {folder}: {existing} is not a folder that can be written")
-    return load_model(model_path), manifest, Outputs.of(folder, split)
-
-
-def _run_folder(model: Path) -> Path | None:
-    """The run folder that `model` is, or that the checkpoint belongs to."""
-    return model if (model / "checkpoints").is_dir() else None
+    return folder
 
 
 def _manifest(root: Path, split: str) -> Path:
     if not root.is_dir():
-        raise InputError(f"--root {root}: there is no such folder")
+        raise InputError(f"there is no folder {root} with a prepared corpus; give --root or --cuts")
     for name in (f"{split}.jsonl.gz", f"{split}.jsonl"):
         if (root / name).is_file():
             return root / name

@@ -90,7 +90,9 @@ def comparison_figure(
     cut = _find_cut(runs[0], name)
     models = [_load(run) for run in runs]
     heard = [_hear(run.name, model, cut) for run, model in zip(runs, models, strict=True)]
-    return _figure(heard, models[0], cut, [group_errors(one, groups) for one in scores], groups is not None)
+    counts = [group_errors(one, groups) for one in scores]
+    shown = f"Utterance {name}" + (", on which the models differ most" if utterance is None and len(runs) > 1 else "")
+    return _figure(heard, models[0], cut, shown, counts, groups is not None)
 
 
 def choose_utterance(scores: Sequence[Scores], seconds: Mapping[str, float | None]) -> str:
@@ -178,6 +180,7 @@ def _figure(
     heard: Sequence[Heard],
     model: LoadedModel,
     cut: MonoCut,
+    shown: str,
     counts: Sequence[Mapping[str, ErrorCounts]],
     by_family: bool,
 ) -> Figure:
@@ -190,9 +193,9 @@ def _figure(
         _draw_posteriors(ax, one, COLORS[index % len(COLORS)])
     axes[-1].set_xlabel("time in seconds")
     left.supxlabel(
-        f"Utterance {cut.id}. Top: its spectrogram, pitch upwards, bright is loud. Below: how sure each model is of "
-        "each letter, moment by moment\n(grey: sure that there is nothing new to write; ␣ is a space). The letters at "
-        "the peaks make the text. Words in red are wrong, [words] in brackets were missed.",
+        f"{shown}. Top: its spectrogram, pitch upwards, bright is loud. Below: how sure each model is of each letter,\n"
+        "moment by moment (grey: sure that there is nothing new to write; ␣ is a space). The letters at the peaks make "
+        "the text. Words in red are wrong,\n[words] in brackets were missed.",
         fontsize=8,
         ha="left",
         x=0.02,

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from tone_corpus import write_tone_corpus
-from tone_reader import export_tone_reader
+from tone_reader import export_tone_reader, tone_reader
 
 from asr.cli import main as asr_main
-from asr.decode.commands import Outputs, predict, recorded_root
+from asr.decode.commands import Outputs, predict
 from asr.decode.commands import test as asr_test
 from asr.decode.hypotheses import read_hypotheses
 from asr.errors import InputError
@@ -91,23 +92,35 @@ def test_any_cuts_can_be_given_and_are_called_by_their_file(root, model, tmp_pat
     assert Outputs.of(out, "test").scores == out / "scores.json"
 
 
-def test_a_run_folder_knows_its_corpus_and_takes_the_results(root, model, tmp_path, monkeypatch):
-    run = tmp_path / "run"
-    (run / "checkpoints").mkdir(parents=True)
-    (run / "config.yaml").write_text(f"seed: 0\ndata:\n  root: {root}\n  num_workers: 0\n")
-    for name in ("model.json", "model.safetensors"):
-        (model / name).rename(run / name)
+def write_run(run: Path, root: Path) -> Path:
+    """A run folder as training leaves it."""
+    loaded = tone_reader()
+    write_json(run / "run.json", {"name": "tones", "seed": 3, "data_root": str(root)})
+    (run / "checkpoints").mkdir()
+    weights = {f"model.{name}": weight for name, weight in loaded.model.state_dict().items()}
+    torch.save({"description": loaded.description.to_dict(), "state_dict": weights}, run / "checkpoints" / "best.ckpt")
+    return run
+
+
+def test_a_run_folder_knows_its_corpus_and_takes_the_results(root, tmp_path):
+    run = write_run(tmp_path / "run", root)
     assert asr_main(["test", str(run), *ON_CPU]) == 0
-    assert read_json(run / "scores.json")["wer"] == 0.0
+    scores = read_json(run / "scores.json")
+    assert (scores["wer"], scores["model"]["name"], scores["seed"]) == (0.0, "tones", 3)
 
 
-def test_a_corpus_is_recorded_in_config_yaml_or_not_known(tmp_path):
-    assert recorded_root(tmp_path) is None
-    for content in ("data: {}\n", "- a\n", ": :\n", "data: null\n"):
-        (tmp_path / "config.yaml").write_text(content)
-        assert recorded_root(tmp_path) is None
-    (tmp_path / "config.yaml").write_text("data:\n  root: some/where\n")
-    assert recorded_root(tmp_path) == Path("some/where")
+def test_a_checkpoint_knows_the_corpus_of_its_run_but_needs_a_place_for_results(root, tmp_path):
+    checkpoint = write_run(tmp_path / "run", root) / "checkpoints" / "best.ckpt"
+    with pytest.raises(InputError, match="give -o FOLDER"):
+        asr_test([str(checkpoint), *ON_CPU])
+    assert asr_test([str(checkpoint), "-o", str(tmp_path / "out"), *ON_CPU]) == 0
+    assert read_json(tmp_path / "out" / "scores.json")["wer"] == 0.0
+
+
+def test_a_recorded_corpus_that_is_gone_is_named(tmp_path):
+    run = write_run(tmp_path / "run", tmp_path / "gone")
+    with pytest.raises(InputError, match="there is no folder .*gone with a prepared corpus; give --root or --cuts"):
+        asr_test([str(run), *ON_CPU])
 
 
 def test_predict_needs_no_transcripts(root, model, tmp_path, capsys):
@@ -166,7 +179,7 @@ def test_characters_that_the_model_cannot_write_are_said_and_scored(root, model,
     [
         (["--root", "{root}"], "is not a run folder, so there is no place for the results: give -o FOLDER"),
         (["-o", "{out}"], "does not say which corpus it was trained on: give --root or --cuts"),
-        (["--root", "{out}/nowhere", "-o", "{out}"], "nowhere: there is no such folder"),
+        (["--root", "{out}/nowhere", "-o", "{out}"], "there is no folder .*nowhere with a prepared corpus"),
         (["--root", "{root}", "--split", "tset", "-o", "{out}"], "has no split 'tset'; it has dev, test"),
         (["--root", "{root}/audio", "-o", "{out}"], "it has none: is it a prepared corpus?"),
         (["--root", "{root}", "-o", "{root}/tokens.json"], "tokens.json is not a folder that can be written"),

@@ -1,6 +1,7 @@
 """Decoding of cuts: every utterance once, whatever the batches, workers and processes."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ from tone_corpus import write_tone_corpus
 from tone_reader import export_tone_reader, tone_reader
 
 from asr.data.cuts import read_cuts
+from asr.decode import prediction
 from asr.decode.hypotheses import read_hypotheses
 from asr.decode.prediction import Resources, Timing, decode_cuts
 from asr.errors import InputError
@@ -126,3 +128,16 @@ def test_broken_audio_in_one_of_two_processes_ends_both_with_exit_code_1(tmp_pat
     assert run.returncode == 1
     assert "utterance 'test-003'" in run.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupt_stays_one(cuts, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prediction, "recognize", interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            decode_cuts(tone_reader(), cuts, Resources(**ON_CPU))
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores it from then on

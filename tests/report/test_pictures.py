@@ -65,6 +65,15 @@ def test_bars_are_labelled_with_the_counts_of_scores_json(two_runs):
             assert f"{100 * counts['wer']:.1f} % ({counts['errors']}/{counts['words']})" in written
 
 
+def test_a_choice_of_utterance_says_how_it_was_made(two_runs):
+    def caption(*arguments):
+        return next(text for text, _ in texts(comparison_figure(*arguments)) if text.startswith("Utterance "))
+
+    assert ", on which the models differ most. " in caption(read_runs(two_runs))
+    assert caption(read_runs(two_runs), "test-001").startswith("Utterance test-001. ")
+    assert "differ" not in caption(read_runs(two_runs[:1]))
+
+
 def test_families_of_voices_replace_speakers_when_they_are_known(two_runs, tmp_path):
     table = tmp_path / "voices.tsv"
     table.write_text("speaker\tsex\tfamily\ntest-speaker-0\tF\tformants\ntest-speaker-1\tM\tformants\n")
