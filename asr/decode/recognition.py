@@ -32,10 +32,11 @@ def compute_log_probs(loaded: LoadedModel, waveforms: Sequence[Tensor]) -> tuple
 
     Features are computed for each utterance by itself, so that no result depends on the batch.
     """
-    device = next(loaded.model.parameters()).device
-    features = [loaded.features(waveform.to(loaded.features.mean.device)).to(device) for waveform in waveforms]
+    device, mean = next(loaded.model.parameters()).device, loaded.features.mean
+    features = [loaded.features(waveform.to(mean.device)).to(device) for waveform in waveforms]
     lengths = torch.tensor([len(frames) for frames in features], device=device)
-    return loaded.model(pad_sequence(features, batch_first=True), lengths)
+    log_probs, lengths = loaded.model(pad_sequence(features, batch_first=True), lengths)
+    return log_probs, lengths
 
 
 def recognize(loaded: LoadedModel, waveforms: Sequence[Tensor], names: Sequence[str]) -> list[Recognition]:

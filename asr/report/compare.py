@@ -116,7 +116,7 @@ def _references(rows: Sequence[Hypothesis]) -> dict[str, str]:
 
 def table_rows(runs: Sequence[ScoredRun]) -> list[tuple[str, ...]]:
     """The cells of the table, a row a run, below `HEADINGS`."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for run in runs:
         model, scores = run.scores.get("model") or {}, run.scores
         rows.append(

@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -29,12 +30,11 @@ from asr.score.scores import Scores, score
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 """Okabe and Ito's colours (2008), which people with any colour vision can tell apart; one a model."""
 WRONG = "#C00000"
-STYLE = {
+STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "text.parse_math": False,
-    "svg.hashsalt": "asr",
 }
 LONGEST = 8.0
 """Seconds up to which an utterance is readable in the picture; a longer one is drawn if there is no other."""
@@ -186,7 +186,7 @@ def _figure(
 ) -> Figure:
     figure = Figure(figsize=(14, 3.6 + 1.9 * len(heard)), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subfigures(1, 2, width_ratios=[2.3, 1])
+    left, right = np.asarray(figure.subfigures(1, 2, width_ratios=[2.3, 1]))
     axes = left.subplots(1 + len(heard), 1, sharex=True, height_ratios=[1.5, *[1] * len(heard)])
     _draw_spectrogram(axes[0], model, cut)
     for index, (one, ax) in enumerate(zip(heard, axes[1:], strict=True)):
