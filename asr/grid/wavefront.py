@@ -6,8 +6,9 @@ computed by a walk back over the steps. Memory for the backward pass is linear i
 8AH + I + 1 numbers a cell, utterance and direction.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -104,9 +105,9 @@ class _Recurrence(torch.autograd.Function):
         ctx: Any, inputs: Tensor, weight: Tensor, cell: Cell, schedule: Schedule, batch: int, recorded: bool
     ) -> tuple[Tensor, Tensor]:
         directions, rows, features = inputs.shape
-        steps = schedule.steps
         carried, sent = cell.axes * cell.hidden_size, cell.outputs * cell.hidden_size
-        sizes = [(step.stop - step.start) * batch for step in steps]
+        cells = [step.stop - step.start for step in schedule.steps]
+        sizes = [count * batch for count in cells]
 
         def buffer(width: int) -> tuple[Tensor, Sequence[Tensor]]:
             """A view a step: of a tensor of all cells if the backward pass will need it, else of the same few rows."""
@@ -116,25 +117,25 @@ class _Recurrence(torch.autograd.Function):
         state = inputs.new_empty(directions, rows, 2 * carried + features + 1)
         state[..., 2 * carried : -1] = inputs
         state[..., -1] = 1
+        arriving = _by_axis(state, batch, cell)
+        for along, border in zip(arriving, schedule.borders, strict=True):
+            along.index_fill_(1, border, 0)
+        slots = [torch.split(along, cells, dim=1) for along in arriving]
         memories, operands = (torch.split(x, sizes, dim=1) for x in (state[..., :carried], state[..., carried:]))
-        slots = state[..., : 2 * carried].view(directions, -1, batch, 2, cell.axes, cell.hidden_size)
-        for axis, border in enumerate(schedule.borders):
-            slots[..., axis, :].index_fill_(1, border, 0)
         hidden = inputs.new_empty(directions, rows, sent)
         (all_gates, gates), (all_saved, saved) = buffer(weight.shape[2]), buffer(sent)
-        for number, (step, h) in enumerate(zip(steps, torch.split(hidden, sizes, dim=1), strict=True)):
+        scratch = _forward_scratch(state, batch, cell)
+        for number, (step, h) in enumerate(zip(schedule.steps, torch.split(hidden, sizes, dim=1), strict=True)):
             torch.bmm(operands[number], weight, out=gates[number])
-            outgoing = inputs.new_empty(directions, step.stop - step.start, batch, 2, cell.outputs, cell.hidden_size)
-            m_new, h_new = outgoing.view(directions, -1, 2, sent).unbind(2)
-            cell.forward(gates[number], memories[number], h_new, m_new, saved[number])
-            h.copy_(h_new)
+            own = scratch(cells[number])
+            cell.forward(gates[number], memories[number], own.hidden, own.memory, saved[number])
+            h.copy_(own.hidden)
             for axis, edge in enumerate(step.edges):
                 if edge is not None:
-                    successors = slots[:, step.stop : steps[number + 1].stop, :, :, axis]
-                    successors[:, edge.target] = outgoing[:, edge.source, :, :, axis % cell.outputs]
+                    slots[axis][number + 1][:, edge.target] = own.leaving[axis % cell.outputs][:, edge.source]
         if recorded:
             ctx.save_for_backward(weight, state, all_gates, all_saved)
-            ctx.cell, ctx.steps, ctx.batch = cell, steps, batch
+            ctx.cell, ctx.steps, ctx.batch = cell, schedule.steps, batch
         ctx.set_materialize_grads(False)
         return hidden, state[..., carried : 2 * carried]
 
@@ -143,37 +144,87 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, d_hidden: Tensor | None, d_incoming: Tensor | None) -> tuple[Tensor | None, ...]:
         weight, state, all_gates, all_saved = ctx.saved_tensors
         cell, steps, batch = ctx.cell, ctx.steps, ctx.batch
-        directions, carried, sent = len(state), cell.axes * cell.hidden_size, cell.outputs * cell.hidden_size
-        sizes = [(step.stop - step.start) * batch for step in steps]
-        state_columns = (state[..., :carried], state[..., carried:])
-        memories, operands, gates, saved = (
-            torch.split(x, sizes, dim=1) for x in (*state_columns, all_gates, all_saved)
-        )
-        d_weight, back = torch.zeros_like(weight), weight[:, :-1].transpose(1, 2)
-        d_inputs = state.new_empty(directions, state.shape[1], state.shape[2] - 2 * carried - 1)
-        leaving = None  # of the step ahead: gradients of its incoming memory, incoming hidden and input
+        carried = cell.axes * cell.hidden_size
+        back = weight[:, :-1].transpose(1, 2)
+        cells = [step.stop - step.start for step in steps]
+        sizes = [count * batch for count in cells]
+        d_weight = torch.zeros_like(weight)
+        d_inputs = state.new_empty(*state.shape[:2], state.shape[2] - 2 * carried - 1)
+        stored = (state[..., :carried], state[..., carried:], all_gates, all_saved, d_inputs)
+        memories, operands, gates, saved, d_x = (torch.split(x, sizes, dim=1) for x in stored)
+        scratch = _backward_scratch(state, batch, cell, gates_size=weight.shape[2])
+        ahead: tuple[Tensor, ...] = ()
         for number in range(len(steps) - 1, -1, -1):
-            step, size = steps[number], sizes[number]
+            step, own = steps[number], scratch(cells[number])
             rows = slice(step.start * batch, step.stop * batch)
-            arriving = state.new_zeros(directions, size // batch, batch, 2, cell.outputs, cell.hidden_size)
-            d_m, d_h = arriving.view(directions, size, 2, sent).unbind(2)
-            if d_hidden is not None:
-                d_h.copy_(d_hidden[:, rows])
-            if leaving is not None:
-                slots = leaving[..., : 2 * carried].view(directions, -1, batch, 2, cell.axes, cell.hidden_size)
-                for axis, edge in enumerate(step.edges):
-                    if edge is not None:
-                        target = arriving[:, :, :, :, axis % cell.outputs]
-                        _accumulate(target, edge.source, slots[:, edge.target, :, :, axis])
-            leaving = state.new_empty(directions, size, back.shape[2] + carried)
-            d_gates = torch.empty_like(gates[number], memory_format=torch.contiguous_format)
-            cell.backward(gates[number], memories[number], saved[number], d_h, d_m, d_gates, leaving[..., :carried])
-            d_weight.baddbmm_(operands[number].transpose(1, 2), d_gates)
-            torch.bmm(d_gates, back, out=leaving[..., carried:])
-            d_inputs[:, rows] = leaving[..., 2 * carried :]
+            own.memory.zero_()
+            own.hidden.zero_() if d_hidden is None else own.hidden.copy_(d_hidden[:, rows])
+            for axis, edge in enumerate(step.edges):
+                if edge is not None:
+                    _accumulate(own.arriving[axis % cell.outputs], edge.source, ahead[axis][:, edge.target])
+            d_memory, d_operand = own.leaving[..., :carried], own.leaving[..., carried:-1]
+            cell.backward(gates[number], memories[number], saved[number], own.hidden, own.memory, own.gates, d_memory)
+            d_weight.baddbmm_(operands[number].transpose(1, 2), own.gates)
+            torch.bmm(own.gates, back, out=d_operand)
+            d_x[number].copy_(d_operand[..., carried:])
             if d_incoming is not None:
-                leaving[..., carried : 2 * carried] += d_incoming[:, rows]
+                d_operand[..., :carried] += d_incoming[:, rows]
+            ahead = own.leaving_by_axis
         return d_inputs, d_weight, None, None, None, None
+
+
+class _ForwardStep(NamedTuple):
+    """Scratch memory of a step: what leaves its cells, as rows, and one output's memory and hidden by cell."""
+
+    memory: Tensor
+    hidden: Tensor
+    leaving: tuple[Tensor, ...]
+
+
+class _BackwardStep(NamedTuple):
+    """Scratch memory of a step: gradients of what leaves its cells, of its gates, and of its rows of `state`.
+
+    They arrive at `memory` and `hidden`, which `arriving` views by output and cell, and leave from `leaving`, which
+    `leaving_by_axis` views by axis and cell.
+    """
+
+    memory: Tensor
+    hidden: Tensor
+    arriving: tuple[Tensor, ...]
+    gates: Tensor
+    leaving: Tensor
+    leaving_by_axis: tuple[Tensor, ...]
+
+
+def _by_axis(state: Tensor, batch: int, cell: Cell) -> tuple[Tensor, ...]:
+    """Rows of `state` -> for each axis a view (D, cells, batch, 2, H) of incoming memory and hidden."""
+    pairs = state[..., : 2 * cell.axes * cell.hidden_size]
+    return pairs.view(len(state), -1, batch, 2, cell.axes, cell.hidden_size).unbind(4)
+
+
+def _forward_scratch(state: Tensor, batch: int, cell: Cell) -> Callable[[int], _ForwardStep]:
+    """Scratch memory for steps of so many cells; steps of equal size share it, and its views, which cost time too."""
+
+    @cache
+    def scratch(cells: int) -> _ForwardStep:
+        pairs = state.new_empty(len(state), cells, batch, 2, cell.outputs, cell.hidden_size)
+        memory, hidden = pairs.view(len(state), cells * batch, 2, -1).unbind(2)
+        return _ForwardStep(memory, hidden, pairs.unbind(4))
+
+    return scratch
+
+
+def _backward_scratch(state: Tensor, batch: int, cell: Cell, gates_size: int) -> Callable[[int], _BackwardStep]:
+    """Likewise. Two steps in succession may share it: gradients have arrived before others leave."""
+    forward_scratch = _forward_scratch(state, batch, cell)
+
+    @cache
+    def scratch(cells: int) -> _BackwardStep:
+        gates = state.new_empty(len(state), cells * batch, gates_size)
+        leaving = state.new_empty(len(state), cells * batch, state.shape[2])
+        return _BackwardStep(*forward_scratch(cells), gates, leaving, _by_axis(leaving, batch, cell))
+
+    return scratch
 
 
 def _accumulate(target: Tensor, cells: slice | Tensor, values: Tensor) -> None:
