@@ -2,6 +2,7 @@ import csv
 import itertools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 import yaml
 from jiwer import wer
+from lightning.pytorch import Trainer
 from tone_corpus import write_tone_corpus
 
 from asr.cli import main
@@ -249,20 +251,27 @@ def test_bfloat16_trains(config: Path, tmp_path: Path) -> None:
 def test_a_full_disk_names_the_checkpoint_and_keeps_the_former_one(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from lightning.pytorch import Trainer
+    save = Trainer.save_checkpoint
 
-    save, saved = Trainer.save_checkpoint, []
-
-    def full(self: Trainer, filepath: Path, *arguments: Any, **options: Any) -> None:
+    def onto_a_full_disk(self: Trainer, filepath: Path, *arguments: Any, **options: Any) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         if self.current_epoch == 1:
-            raise OSError(28, "No space left on device")
-        saved.append(filepath)
-        save(self, filepath, *arguments, **options)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+        try:
+            save(self, filepath, *arguments, **options)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    monkeypatch.setattr(Trainer, "save_checkpoint", full)
+    monkeypatch.setattr(Trainer, "save_checkpoint", onto_a_full_disk)
     assert fit(config) == 1
-    assert "No space left on device" in capfd.readouterr().err
+    error = capfd.readouterr().err
+    assert "cannot write the checkpoint" in error
+    assert "File too large" in error
+    assert "(the former one is kept)" in error
     assert last(tmp_path / "run")["epoch"] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save_checkpoint", save)
+        assert fit(config, "--ckpt_path", "last") == 0
 
 
 def test_an_audio_file_that_vanishes_during_training_is_named(
