@@ -1,0 +1,146 @@
+"""`asr models`: what the models of configurations cost, before anything is trained."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asr.config import read_config
+from asr.data.features import FeatureConfig
+from asr.errors import InputError
+from asr.model import CTCModel, build_encoder
+from asr.report.compare import plain_table
+
+SECONDS = 10
+"""Multiply-adds are those of an utterance of this length, so that what its edges cost is spread as it is in use."""
+
+CHARACTERS = 29
+"""Tokens of a head whose token set is not known yet: the blank, the space, the apostrophe and A to Z."""
+
+HEADINGS = ("configuration", "encoder", "parameters", "multiply-adds/s", "frames/s", "can stream")
+
+
+class NoModelError(InputError):
+    """A configuration has no model block: others use it as their base."""
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """Size and cost of a model with its CTC head.
+
+    Args:
+        config: path of the configuration.
+        encoder: class of the encoder.
+        parameters: trainable ones.
+        multiply_adds_per_second: of matrix products and convolutions, for a second of audio.
+        frame_rate: output frames a second.
+        streamable: whether an output frame waits for no more than a bounded stretch of later input.
+        tokens: outputs of the head, which are counted.
+    """
+
+    config: str
+    encoder: str
+    parameters: int
+    multiply_adds_per_second: int
+    frame_rate: float
+    streamable: bool
+    tokens: int
+
+
+def summarize(path: Path | str, tokens: int = CHARACTERS) -> ModelSummary:
+    """Build the model of a configuration, without memory for its weights, and count.
+
+    Raises:
+        NoModelError: there is no model block.
+        InputError: the file or its model block cannot be used; the message names it.
+    """
+    config = read_config(path)
+    if "model" not in config:
+        raise NoModelError(f"{path} describes no model: it has no model block")
+    features = _features(config, path)
+    encoder = (config["model"] or {}).get("encoder")
+    if not isinstance(encoder, dict) or not isinstance(encoder.get("class_path"), str):
+        raise InputError(f"{path} describes no model: it has no model.encoder.class_path")
+    class_path = encoder["class_path"]
+    class_path = class_path if "." in class_path else f"asr.encoders.{class_path}"
+    arguments = {**(encoder.get("init_args") or {}), "num_features": features.num_mels}
+    try:
+        with torch.device("meta"):
+            model = CTCModel(build_encoder(class_path, arguments), tokens)
+    except InputError as error:
+        raise InputError(f"model.encoder of {path}: {error}") from error
+    frames_per_second = features.sample_rate / features.hop_length
+    return ModelSummary(
+        config=str(path),
+        encoder=class_path.rpartition(".")[2],
+        parameters=model.parameter_count(),
+        multiply_adds_per_second=round(model.multiply_adds(round(SECONDS * frames_per_second)) / SECONDS),
+        frame_rate=frames_per_second / model.encoder.subsampling,
+        streamable=model.encoder.streamable,
+        tokens=tokens,
+    )
+
+
+def _features(config: dict[str, Any], path: Path | str) -> FeatureConfig:
+    fields = (config.get("data") or {}).get("features") or {}
+    try:
+        return FeatureConfig(**fields)
+    except (TypeError, InputError) as error:
+        raise InputError(f"data.features of {path}: {error}") from error
+
+
+def table(summaries: Sequence[ModelSummary]) -> str:
+    """One line a model, aligned."""
+    rows = [
+        (
+            summary.config,
+            summary.encoder,
+            f"{summary.parameters:,}",
+            f"{summary.multiply_adds_per_second / 1e6:,.1f} M",
+            f"{summary.frame_rate:.1f}",
+            "yes" if summary.streamable else "no",
+        )
+        for summary in summaries
+    ]
+    return plain_table(HEADINGS, rows)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`asr models`. The exit code is 1 if a configuration could not be used, or if none has a model."""
+    parser = argparse.ArgumentParser(
+        prog="asr models",
+        description="Print parameters, multiply-adds for a second of audio, output frames a second, and whether the "
+        "model could stream, for each configuration. Nothing is trained or loaded.",
+    )
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="YAML files, as for `asr fit -c`")
+    parser.add_argument(
+        "--tokens",
+        type=int,
+        default=CHARACTERS,
+        metavar="V",
+        help="tokens of the CTC head, the blank included (default: %(default)s, English characters)",
+    )
+    parser.add_argument("--json", action="store_true", help="print a list of objects instead of a table")
+    options = parser.parse_args(arguments)
+    if options.tokens < 2:
+        raise InputError(f"--tokens must be at least 2, the blank and one more, got {options.tokens}")
+    summaries, failed = [], False
+    for path in options.configs:
+        try:
+            summaries.append(summarize(path, options.tokens))
+        except NoModelError as error:
+            print(f"left out: {error}", file=sys.stderr)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+    if options.json:
+        print(json.dumps([asdict(summary) for summary in summaries], indent=2))
+    elif summaries:
+        print(table(summaries))
+        print(f"With a CTC head of {options.tokens} tokens.")
+    return int(failed or not summaries)
