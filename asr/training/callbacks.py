@@ -88,12 +88,19 @@ class ProgressBar(TQDMProgressBar):
 
 
 class EpochLine(Callback):
-    """Prints what is trained, then one line an epoch: loss, dev error rates, speed, waiting for data, time."""
+    """Prints what is trained, then one line an epoch: loss, dev error rates, speed, waiting for data, time.
+
+    Args:
+        name: of the run, at the beginning of each line, so that trainings side by side can be told apart.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._began = time.perf_counter()
         parameters = pl_module.model.parameter_count()
-        rank_zero_info(f"{parameters:,} parameters, {trainer.datamodule.describe()}")
+        rank_zero_info(f"{self.name}: {parameters:,} parameters, {trainer.datamodule.describe()}")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._began = time.perf_counter()
@@ -101,7 +108,7 @@ class EpochLine(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         seconds = time.perf_counter() - self._began
-        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs or '?'}"]
+        parts = [f"{self.name}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
         parts += [f"loss {metrics['train_loss']:.3f}"] if "train_loss" in metrics else []
         if "val_wer" in metrics:
             parts += [f"dev loss {metrics['val_loss']:.3f}", f"dev WER {100 * metrics['val_wer']:.1f} %"]

@@ -163,7 +163,7 @@ class FitCLI(LightningCLI):
             LargestBatchFirst(),
             DataWait(),
             PosteriorPictures(training.pictures),
-            EpochLine(),
+            EpochLine(folder.path.name),
             RunRecord(folder.path, options),
             RunCheckpoints(folder.path / "checkpoints", training.checkpoint_every_n_steps),
         ]

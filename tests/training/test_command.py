@@ -316,7 +316,7 @@ def test_a_signal_leaves_a_checkpoint_that_continues(
         assert process.stdout is not None
         for line in process.stdout:
             output += line
-            if line.startswith("epoch 2/"):
+            if line.startswith("run: epoch 2/"):
                 process.send_signal(signum)
                 break
         output += process.stdout.read()
