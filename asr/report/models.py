@@ -26,7 +26,7 @@ HEADINGS = ("configuration", "encoder", "parameters", "multiply-adds/s", "frames
 
 
 class NoModelError(InputError):
-    """A configuration has no model block: others use it as their base."""
+    """A configuration names no encoder: others use it as their base."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,16 @@ def summarize(path: Path | str, tokens: int = CHARACTERS) -> ModelSummary:
     """Build the model of a configuration, without memory for its weights, and count.
 
     Raises:
-        NoModelError: there is no model block.
+        NoModelError: there is no model.encoder.
         InputError: the file or its model block cannot be used; the message names it.
     """
     config = read_config(path)
-    if "model" not in config:
-        raise NoModelError(f"{path} describes no model: it has no model block")
     features = _features(config, path)
-    encoder = (config["model"] or {}).get("encoder")
+    encoder = (config.get("model") or {}).get("encoder")
+    if encoder is None:
+        raise NoModelError(f"{path} describes no model: it has no model.encoder")
     if not isinstance(encoder, dict) or not isinstance(encoder.get("class_path"), str):
-        raise InputError(f"{path} describes no model: it has no model.encoder.class_path")
+        raise InputError(f"model.encoder of {path} has no class_path: {encoder!r}")
     class_path = encoder["class_path"]
     class_path = class_path if "." in class_path else f"asr.encoders.{class_path}"
     arguments = {**(encoder.get("init_args") or {}), "num_features": features.num_mels}
