@@ -2,31 +2,18 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import parallel_functions
 import pytest
 import torch
+from parallel_functions import die, fail, square
 
 from asr.errors import InputError
 from data_prep.parallel import CHUNK, in_order
-
-
-def _square(number: int) -> tuple[int, int, int]:
-    return number * number, os.getpid(), torch.get_num_threads()
-
-
-def _die(number: int) -> int:
-    if number == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-def _fail(number: int) -> int:
-    raise ValueError(f"item {number}")
 
 
 @pytest.fixture
@@ -40,7 +27,7 @@ def two_threads():
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_results_come_in_the_order_of_the_items_from_one_thread_each(jobs, two_threads):
-    results = list(in_order(_square, range(50), jobs, "squares"))
+    results = list(in_order(square, range(50), jobs, "squares"))
     assert [square for square, _, _ in results] == [n * n for n in range(50)]
     assert {threads for _, _, threads in results} == {1}
     assert (os.getpid() in {pid for _, pid, _ in results}) == (jobs == 1)
@@ -48,35 +35,24 @@ def test_results_come_in_the_order_of_the_items_from_one_thread_each(jobs, two_t
 
 
 def test_no_items_need_no_processes():
-    assert list(in_order(_square, [], 3, "nothing")) == []
+    assert list(in_order(square, [], 3, "nothing")) == []
 
 
 def test_a_killed_process_is_an_error_that_says_what_to_try():
     with pytest.raises(InputError, match="one of 2 processes was killed.*fewer --jobs"):
-        list(in_order(_die, range(20), 2, "dying"))
+        list(in_order(die, range(20), 2, "dying"))
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_error_in_the_function_arrives(jobs):
     with pytest.raises(ValueError, match="item 0"):
-        list(in_order(_fail, range(3), jobs, "failing"))
-
-
-def _pid_slowly(number: int) -> int:
-    time.sleep(0.05)
-    return os.getpid()
-
-
-def _print_pids() -> None:
-    """Print the processes' ids while they work; to be killed."""
-    for pid in in_order(_pid_slowly, range(10**5), 2, "waiting"):
-        print(pid, flush=True)
+        list(in_order(fail, range(3), jobs, "failing"))
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks processes up in /proc")
 def test_processes_end_with_a_parent_that_is_killed():
-    folder = str(Path(__file__).parent)
-    program = f"import sys; sys.path.insert(0, {folder!r}); import test_parallel; test_parallel._print_pids()"
+    folder = str(Path(parallel_functions.__file__).parent)
+    program = f"import sys; sys.path.insert(0, {folder!r}); import parallel_functions; parallel_functions.print_pids()"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pids = {int(parent.stdout.readline()) for _ in range(3 * CHUNK)}
@@ -96,6 +72,6 @@ def _is_alive(pid: int) -> bool:
 
 
 def test_results_that_are_not_wanted_are_not_waited_for(two_threads):
-    with contextlib.closing(in_order(_square, range(10**6), 1, "many")) as results:
+    with contextlib.closing(in_order(square, range(10**6), 1, "many")) as results:
         assert next(results)[0] == 0
     assert torch.get_num_threads() == 2
