@@ -13,6 +13,7 @@ from asr.errors import InputError
 from asr.files import read_jsonl
 from data_prep.cli import main
 from data_prep.embedded import CORPUS, DEFAULT_SPLITS, unpack
+from data_prep.synthesize_embedded import part_of
 
 PARTS = tuple(part for parts in DEFAULT_SPLITS.values() for part in parts)
 
@@ -42,6 +43,11 @@ def test_no_sentence_stands_in_two_parts_and_every_word_is_trained() -> None:
     assert not (dev & test)
     words = Counter(word for text in transcripts("train-embedded").values() for word in text.split())
     assert min(words[word] for text in dev | test for word in text.split()) >= 10
+
+
+def test_the_script_gives_every_sentence_to_the_part_where_it_stands() -> None:
+    for part in PARTS:
+        assert {part_of(text.lower()) for text in transcripts(part).values()} == {part}
 
 
 def test_voices_differ_between_parts_and_a_family_is_heard_in_test_alone(voices: list[dict[str, str]]) -> None:
