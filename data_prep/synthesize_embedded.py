@@ -134,7 +134,7 @@ class Composer:
 def part_of(text: str) -> str:
     """The part in which a sentence may stand: a function of its text, so that no sentence stands in two.
 
-    >>> part_of("turn left at the red sofa")
+    >>> part_of("turn right at the green desk")
     'train-embedded'
     """
     share = generator("embedded sentence", text).random()
