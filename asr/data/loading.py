@@ -2,6 +2,7 @@
 
 import atexit
 import signal
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -124,18 +125,30 @@ class BatchLoader(Generic[Result]):
         pool: turns planned batches into batches (of speech, or whatever its source makes).
         planned: all batches of the epoch; their number is the loader's length.
         skip: how many were consumed before an interruption; iteration begins after them without loading them.
+
+    Attributes:
+        waited: seconds that the iteration under way has kept its consumer waiting.
     """
 
     def __init__(self, pool: WorkerPool[Result], planned: Sequence[PlannedBatch], skip: int = 0) -> None:
         self.planned = tuple(planned)
         self.skip = skip
+        self.waited = 0.0
         self._pool = pool
 
     def __len__(self) -> int:
         return len(self.planned)
 
     def __iter__(self) -> Iterator[Result]:
-        return self._pool.run(self.planned[self.skip :])
+        self.waited = 0.0
+        results = self._pool.run(self.planned[self.skip :])
+        while True:
+            began = time.perf_counter()
+            result = next(results, None)
+            self.waited += time.perf_counter() - began
+            if result is None:
+                return
+            yield result
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing. That the method exists tells Lightning that the loader resumes; the datamodule keeps its place."""

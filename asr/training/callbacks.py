@@ -21,6 +21,16 @@ OPTIONS = "options"
 """Where a checkpoint keeps the options of its run."""
 
 
+def epoch_metrics(trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
+    """What was logged in the epoch that ends; Lightning keeps the dev rates of an earlier validation, which are not."""
+    return {
+        name: float(value)
+        for name, value in sorted(trainer.callback_metrics.items())
+        if torch.isfinite(value).all()
+        and (not name.startswith("val_") or pl_module.validated_epoch == trainer.current_epoch)
+    }
+
+
 class LargestBatchFirst(Callback):
     """Tries the largest batches of the plan before the first step, so that memory fails now and not after an hour.
 
@@ -53,25 +63,20 @@ class DataWait(Callback):
     Logs `data_wait` (a share) and `utterances_per_second`, both over the epoch so far.
     """
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._began = self._batch_ended = time.perf_counter()
-        self._waited = 0.0
-        self._utterances = 0
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.on_train_epoch_start(trainer, pl_module)  # which is not called for a run resumed in the middle of an epoch
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        self._waited += time.perf_counter() - self._batch_ended
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = time.perf_counter()
+        self._utterances = 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        self._batch_ended = time.perf_counter()
-        elapsed = self._batch_ended - self._began
-        self._utterances += len(batch.utterance_ids)
+        elapsed = time.perf_counter() - self._began
         size = len(batch.utterance_ids)
-        pl_module.log("data_wait", self._waited / elapsed, batch_size=size)
+        self._utterances += size
+        pl_module.log("data_wait", trainer.train_dataloader.waited / elapsed, batch_size=size)
         pl_module.log("utterances_per_second", self._utterances / elapsed, prog_bar=True, batch_size=size)
 
 
@@ -106,7 +111,7 @@ class EpochLine(Callback):
         self._began = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = epoch_metrics(trainer, pl_module)
         seconds = time.perf_counter() - self._began
         parts = [f"{self.name}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
         parts += [f"loss {metrics['train_loss']:.3f}"] if "train_loss" in metrics else []
@@ -155,7 +160,7 @@ class RunRecord(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "seconds": round(self.elapsed(), 2)}
-        self.history.append(row | {name: float(value) for name, value in sorted(trainer.callback_metrics.items())})
+        self.history.append(row | epoch_metrics(trainer, pl_module))
         if trainer.is_global_zero:
             self.write(trainer, pl_module, finished=False)
 
@@ -180,7 +185,7 @@ class RunRecord(Callback):
             "training_seconds": round(self.elapsed(), 1),
             "devices": trainer.world_size,
             "precision": str(trainer.precision),
-            "metrics": {n: float(v) for n, v in sorted(trainer.callback_metrics.items()) if torch.isfinite(v).all()},
+            "metrics": self.history[-1] if self.history else {},
             "encoder": pl_module.description.encoder,
             "data": trainer.datamodule.describe(),
             **provenance(),
