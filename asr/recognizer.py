@@ -117,6 +117,7 @@ class Recognizer(LightningModule):
         self.model = CTCModel(encoder, len(self.tokenizer.tokens))
         self.optimization = optimization
         self.seed = seed
+        self.validated_epoch = -1
         self._evaluated: list[_Evaluated] = []
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,6 +191,7 @@ class Recognizer(LightningModule):
             )
 
     def on_validation_epoch_end(self) -> None:
+        self.validated_epoch = self.current_epoch
         once = self._gather_once()
         words = sum((row.words for row in once), ErrorCounts())
         characters = sum((row.characters for row in once), ErrorCounts())
@@ -212,16 +214,16 @@ class Recognizer(LightningModule):
         return sorted({row.utterance_id: row for row in rows}.values())
 
     def total_steps(self) -> int:
-        """Optimiser steps of the whole training, for the schedule: max_steps, or max_epochs as long as the first."""
+        """Optimiser steps of the whole training, for the schedule: max_steps or max_epochs, whichever ends first."""
         trainer = self.trainer
-        if trainer.max_steps > 0:
-            return trainer.max_steps
-        if trainer.max_epochs is None or trainer.max_epochs < 0:
+        limits = [trainer.max_steps] if trainer.max_steps > 0 else []
+        if trainer.max_epochs is not None and trainer.max_epochs > 0:
+            batches, limit = trainer.datamodule.batches_per_epoch(trainer.world_size), trainer.limit_train_batches
+            batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+            limits.append(trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches))
+        if not limits:
             raise InputError("the schedule needs trainer.max_epochs or trainer.max_steps, and neither is set")
-        batches = trainer.datamodule.batches_per_epoch(trainer.world_size)
-        if isinstance(trainer.limit_train_batches, int):
-            batches = min(batches, trainer.limit_train_batches)
-        return max(1, trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches))
+        return max(1, min(limits))
 
     def configure_optimizers(self) -> dict[str, Any]:
         matrices = [p for p in self.parameters() if p.ndim > 1]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor, nn
 
 from asr.data.batch import Batch
@@ -175,6 +175,29 @@ def test_a_training_without_an_end_is_refused_because_the_schedule_needs_one() -
     recognizer.trainer = Trainer(max_epochs=-1, logger=False, enable_progress_bar=False, accelerator="cpu")
     with pytest.raises(InputError, match="max_epochs or trainer.max_steps"):
         recognizer.total_steps()
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({"max_epochs": 3}, 30),
+        ({"max_epochs": 3, "max_steps": 12}, 12),
+        ({"max_epochs": 3, "max_steps": 1000}, 30),
+        ({"max_epochs": 3, "limit_train_batches": 4}, 12),
+        ({"max_epochs": 3, "limit_train_batches": 0.5}, 15),
+        ({"max_epochs": 3, "accumulate_grad_batches": 4}, 9),
+    ],
+)
+def test_the_schedule_ends_with_the_training(options: dict[str, Any], steps: int) -> None:
+    class TenBatches(LightningDataModule):
+        def batches_per_epoch(self, world_size: int) -> int:
+            return 10
+
+    recognizer = make_recognizer()
+    trainer = Trainer(**options, logger=False, enable_progress_bar=False, accelerator="cpu")
+    trainer._data_connector.attach_datamodule(recognizer, TenBatches())
+    recognizer.trainer = trainer
+    assert recognizer.total_steps() == steps
 
 
 def test_dropout_of_a_step_depends_on_seed_epoch_and_step_alone() -> None:

@@ -26,7 +26,7 @@ class Interrupted(Exception):
 class SignalFlag:
     """Remembers the first SIGINT or SIGTERM between `install` and `restore`; the second one ends the process at once.
 
-    Forked data workers inherit the handlers: there SIGINT is ignored (the training process decides) and SIGTERM ends.
+    A forked process that inherits the handlers ignores SIGINT (this one decides) and ends at SIGTERM.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class SignalFlag:
                 os._exit(128 + signum)
             return
         if self.received:
-            raise KeyboardInterrupt
+            raise SystemExit(128 + signum)
         self.received = signum
         self._notify(signum)
 

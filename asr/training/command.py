@@ -15,17 +15,18 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from asr.config import config_chain
 from asr.data.datamodule import SpeechDataModule
 from asr.errors import InputError
-from asr.model import load_model
+from asr.model import load_model, read_checkpoint
 from asr.recognizer import Recognizer
 from asr.training.callbacks import DataWait, EpochLine, LargestBatchFirst, ProgressBar, RunRecord
 from asr.training.checkpoints import Interrupted, RunCheckpoints
 from asr.training.pictures import PosteriorPictures
-from asr.training.resume import check_consistency, stored_options
+from asr.training.resume import check_consistency, check_description, stored_options
 from asr.training.run_folder import RunFolder
 from asr.training.warm_start import warm_start
 
@@ -57,6 +58,12 @@ class RunOptions:
     checkpoint_every_n_steps: int | None = None
     pictures: int = 2
 
+    def __post_init__(self) -> None:
+        for name in ("early_stopping", "checkpoint_every_n_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"training.{name} must be at least 1 or null, got {value}")
+
 
 class EmaWeights(WeightAveraging):
     """Exponential moving average of the weights, with a decay that warms up so that short runs profit too."""
@@ -76,7 +83,12 @@ class DevEarlyStopping(EarlyStopping):
     """Stops after `patience` validations without a better dev WER; a run that had stopped stays so when resumed."""
 
     def __init__(self, patience: int) -> None:
-        super().__init__("val_wer", patience=patience, mode="min", check_on_train_epoch_end=True)
+        super().__init__("val_wer", patience=patience, mode="min", check_on_train_epoch_end=True, strict=False)
+        self._asked_for = patience
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.patience = self._asked_for  # Lightning's state would bring the former run's back
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.wait_count >= self.patience:
@@ -144,6 +156,7 @@ class FitCLI(LightningCLI):
         checkpoint = self.resume_path()
         if checkpoint is not None:
             check_consistency(stored_options(checkpoint), options, checkpoint)
+            check_description(checkpoint, self.model.description.to_dict())
         callbacks = self.callbacks(options)
         config = dict(self.config_init.trainer)
         config["callbacks"] = [*(config.get("callbacks") or []), *callbacks]
@@ -153,7 +166,10 @@ class FitCLI(LightningCLI):
             ]
         if config.get("default_root_dir") is None:
             config["default_root_dir"] = str(self.folder.path)
-        return Trainer(**config, **kwargs)
+        try:
+            return Trainer(**config, **kwargs)
+        except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+            raise InputError(f"these --trainer options cannot be used: {error}") from error
 
     def callbacks(self, options: dict[str, Any]) -> list[Callback]:
         """The callbacks of every run, in their order."""
@@ -196,15 +212,18 @@ class FitCLI(LightningCLI):
         """Run the training, in a folder that belongs to it alone."""
         folder, checkpoint = self.folder, self.resume_path()
         assert folder is not None
+        source = None if self.config.init_from is None else load_model(self.config.init_from)
         with folder.claimed(new=checkpoint is None):
             if rank_zero_only.rank == 0:
                 folder.write_config(self.parser.dump(self.config, skip_none=False))
-            if self.config.init_from is not None:
-                report = warm_start(self.model.model, self.model.tokenizer.tokens, load_model(self.config.init_from))
+            if source is not None:
+                report = warm_start(self.model.model, self.model.tokenizer.tokens, source)
                 rank_zero_info(f"warm start from {self.config.init_from}\n{report}")
             if checkpoint is not None:
                 rank_zero_info(f"continuing from {checkpoint}")
             self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
+            if checkpoint is not None and self.trainer.global_step == read_checkpoint(checkpoint)["global_step"]:
+                rank_zero_info(f"{checkpoint} is of a finished training: nothing was left to do")
 
 
 def plain_options(cli: FitCLI) -> dict[str, Any]:
@@ -219,6 +238,8 @@ def _expand_bases(arguments: Sequence[str]) -> list[str]:
     rest = iter(arguments)
     for argument in rest:
         flag, equals, value = argument.partition("=")
+        if flag == "--base":
+            raise InputError("--base belongs into a configuration file; on the command line, give two with -c")
         if flag not in ("-c", "--config"):
             expanded.append(argument)
             continue

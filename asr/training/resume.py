@@ -18,8 +18,8 @@ MAY_CHANGE = (
     "training.early_stopping",
     "training.checkpoint_every_n_steps",
     "data.root",
+    "data.storage_folder",
     "data.num_workers",
-    "data.storage",
 )
 """Options that a resumed run may set anew: steps, the trainer, paths, and what does not change the weights."""
 
@@ -53,6 +53,27 @@ def check_consistency(stored: dict[str, Any], given: dict[str, Any], checkpoint:
             f"{checkpoint} cannot be continued with other options: {'; '.join(different)}. Give them as they were, or "
             "begin a new run (--init_from takes over the weights)"
         )
+
+
+def check_description(checkpoint: Path, given: dict[str, Any]) -> None:
+    """Refuse data whose tokens, feature statistics or text normaliser are not those of the checkpoint.
+
+    Raises:
+        InputError: naming what differs, with both values.
+    """
+    before, now = flatten(read_checkpoint(checkpoint)["description"]), flatten(given)
+    different = [
+        f"{name}: {_short(now.get(name))} now, {_short(before.get(name))} in the checkpoint"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    if different:
+        raise InputError(f"{checkpoint} cannot be continued on this data: {'; '.join(different)}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _may_change(name: str) -> bool:

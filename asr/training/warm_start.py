@@ -45,9 +45,11 @@ def warm_start(model: CTCModel, tokens: tuple[str, ...], source: LoadedModel) ->
     loaded, fresh = [], []
     same_tokens = tokens == source.tokenizer.tokens
     common: tuple[str, ...] = ()
+    if not same_tokens and _same_width(ours, theirs):
+        common = tuple(token for token in tokens if token in source.tokenizer.tokens)
     for name, value in ours.items():
         if name.startswith("head.") and not same_tokens:
-            common = _copy_rows(value, theirs.get(name), tokens, source.tokenizer.tokens)
+            _copy_rows(value, theirs.get(name), common, tokens, source.tokenizer.tokens)
             if len(common) < len(tokens):
                 fresh.append(f"{name} (rows of {len(tokens) - len(common)} of {len(tokens)} tokens)")
         elif name not in theirs:
@@ -63,13 +65,21 @@ def warm_start(model: CTCModel, tokens: tuple[str, ...], source: LoadedModel) ->
     return WarmStart(tuple(loaded), common, tuple(fresh), tuple(unused))
 
 
+def _same_width(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
+    """Whether rows of the heads can be exchanged."""
+    weight = theirs.get("head.weight")
+    return weight is not None and weight.shape[1:] == ours["head.weight"].shape[1:]
+
+
 def _copy_rows(
-    ours: Tensor, theirs: Tensor | None, our_tokens: tuple[str, ...], their_tokens: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Copy the rows of the tokens in common; returns these tokens."""
-    if theirs is None or theirs.shape[1:] != ours.shape[1:]:
-        return ()
-    common = [token for token in our_tokens if token in their_tokens]
+    ours: Tensor,
+    theirs: Tensor | None,
+    common: tuple[str, ...],
+    our_tokens: tuple[str, ...],
+    their_tokens: tuple[str, ...],
+) -> None:
+    """Copy the rows of the tokens in common."""
+    if theirs is None or not common:
+        return
     rows = torch.tensor([our_tokens.index(token) for token in common], dtype=torch.int64)
     ours[rows] = theirs[[their_tokens.index(token) for token in common]]
-    return tuple(common)

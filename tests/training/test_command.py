@@ -18,7 +18,8 @@ from tone_corpus import write_tone_corpus
 
 from asr.cli import main
 from asr.data.audio import read_audio
-from asr.files import read_jsonl
+from asr.data.tokens import CharacterTokenizer
+from asr.files import read_jsonl, write_json
 from asr.model import LoadedModel, load_model, read_checkpoint
 from asr.training.checkpoints import RunCheckpoints
 
@@ -195,6 +196,9 @@ def test_a_second_run_in_a_used_folder_keeps_the_first(config: Path, tmp_path: P
         (("--training.ema_decay", "1.5"), 1, "ema_decay must lie between 0 and 1, got 1.5"),
         (("-c", "missing.yaml"), 1, "missing.yaml: No such file"),
         (("-c",), 1, "-c needs a file"),
+        (("--base", "x.yaml"), 1, "--base belongs into a configuration file"),
+        (("--training.early_stopping", "0"), 1, "training.early_stopping must be at least 1 or null, got 0"),
+        (("--trainer.strategy", "foo"), 1, "these --trainer options cannot be used"),
     ],
 )
 def test_bad_options_stop_with_their_name(
@@ -227,6 +231,39 @@ def test_a_contradicting_option_stops_a_resume_and_a_later_end_does_not(
     assert "--model.encoder.init_args.hidden_size: 16 now, 12 in the checkpoint" in error
     assert fit(config, "--ckpt_path", "last", "--trainer.max_epochs", "2", "--data.num_workers", "0") == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["epochs"] == 2
+
+
+def test_a_resume_on_data_with_other_tokens_is_refused_by_name(
+    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = write_tone_corpus(tmp_path / "own", {"train": 8, "dev": 2})
+    assert fit(config, "--data.root", str(root), "--trainer.max_epochs", "1") == 0
+    write_json(root / "tokens.json", CharacterTokenizer("CBA ").to_dict())
+    assert fit(config, "--data.root", str(root), "--trainer.max_epochs", "2", "--ckpt_path", "last") == 1
+    error = capfd.readouterr().err
+    assert "cannot be continued on this data: tokens.tokens: ['<blank>', 'C', 'B', 'A', ' '] now" in error
+
+
+def test_a_run_can_start_from_its_own_former_weights(config: Path, tmp_path: Path) -> None:
+    assert fit(config, "--trainer.max_epochs", "1") == 0
+    assert fit(config, "--trainer.max_epochs", "1", "--init_from", str(tmp_path / "run")) == 0
+    assert (tmp_path / "run" / "earlier" / "1" / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_metrics_of_an_epoch_without_validation_leave_dev_rates_out(config: Path, tmp_path: Path) -> None:
+    assert fit(config, "--trainer.check_val_every_n_epoch", "2", "--training.early_stopping", "5") == 0
+    assert [bool(row["val_wer"]) for row in read_metrics(tmp_path / "run")] == [False, True, False]
+
+
+def test_patience_may_be_raised_on_resume(config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = ("--trainer.max_epochs", "4", "--model.optimization.learning_rate", "1e-9")
+    assert fit(config, *options, "--training.early_stopping", "1") == 0
+    stopped = last(tmp_path / "run")["global_step"]
+    with caplog.at_level("INFO"):
+        assert fit(config, *options, "--training.early_stopping", "1", "--ckpt_path", "last") == 0
+    assert "nothing was left to do" in caplog.text
+    assert fit(config, *options, "--training.early_stopping", "9", "--ckpt_path", "last") == 0
+    assert last(tmp_path / "run")["global_step"] > stopped
 
 
 def test_a_warm_start_lists_what_was_loaded(config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -48,6 +48,14 @@ def test_parameters_of_another_shape_are_listed_with_both_shapes() -> None:
     assert "encoder.extra" in str(report)
 
 
+def test_a_head_of_another_width_is_left_alone_whole() -> None:
+    source, target = make_source("AB", hidden_size=8), make_source("BCD", hidden_size=9)
+    before = target.model.head.bias.clone()
+    with pytest.raises(InputError, match="none of its parameters fits"):
+        warm_start(target.model, target.tokenizer.tokens, source)
+    assert torch.equal(target.model.head.bias, before)
+
+
 def test_a_source_of_which_nothing_fits_is_refused() -> None:
     source, target = make_source("AB"), make_source("AB")
     for name in list(dict(source.model.named_children())):
