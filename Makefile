@@ -41,7 +41,7 @@ format: install  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install  ## measure training and inference of the models
+bench: install  ## count parameters and multiply-adds of the models
 	$(BIN)/asr models configs/*.yaml
 
 clean:  ## remove the virtual environment (runs/ is left alone)

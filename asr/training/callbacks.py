@@ -157,6 +157,8 @@ class RunRecord(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._began = time.perf_counter()
+        if trainer.is_global_zero:
+            self.write(trainer, pl_module, finished=False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "seconds": round(self.elapsed(), 2)}
@@ -175,12 +177,12 @@ class RunRecord(Callback):
         record = {
             "name": self.folder.name,
             "seed": self.options["seed"],
-            "data_root": self.options["data"]["root"],
+            "data_root": str(Path(self.options["data"]["root"]).resolve()),
             "finished": finished,
             "parameters": model.parameter_count(),
             "multiply_adds_per_second": model.multiply_adds(frames),
             "frame_rate": frames / model.encoder.subsampling,
-            "epochs": trainer.current_epoch + (not finished),
+            "epochs": len(self.history),
             "steps": trainer.global_step,
             "training_seconds": round(self.elapsed(), 1),
             "devices": trainer.world_size,

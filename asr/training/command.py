@@ -285,6 +285,7 @@ _HARMLESS = (
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*isinstance\(treespec, LeafSpec\).*",
     r".*Experiment logs directory .* exists and is not empty.*",
+    r".*It is recommended to use .*sync_dist=True.* when logging on epoch level.*",  # all have the same numbers
 )
 
 
@@ -297,7 +298,7 @@ def main(arguments: Sequence[str]) -> int:
         print(interruption, file=sys.stderr)
         return interruption.exit_code
     except ValueError as error:  # jsonargparse wraps what is raised while options are passed on
-        if isinstance(error.__cause__, InputError):
+        if not isinstance(error, InputError) and isinstance(error.__cause__, InputError):
             raise error.__cause__ from None
         raise
     return 0
