@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -117,6 +118,8 @@ class Predictor(LightningModule):
             self.bar = tqdm(total=total, desc="decoding", unit="utt", disable=None)
 
     def predict_step(self, batch: WaveformBatch, batch_idx: int) -> int:
+        if self.trainer.received_sigterm:  # Lightning notes the signal and would go on to the end
+            raise SystemExit(128 + signal.SIGTERM)
         started = time.perf_counter()
         recognized = recognize(self.loaded, batch.waveforms, batch.ids)
         self.busy += time.perf_counter() - started

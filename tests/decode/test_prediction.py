@@ -141,3 +141,16 @@ def test_an_interrupt_stays_one(cuts, monkeypatch):
             decode_cuts(tone_reader(), cuts, Resources(**ON_CPU))
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning ignores it from then on
+
+
+def test_sigterm_ends_decoding_with_143(cuts, monkeypatch):
+    recognized = prediction.recognize
+
+    def terminated(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return recognized(*arguments)
+
+    monkeypatch.setattr(prediction, "recognize", terminated)
+    with pytest.raises(SystemExit) as stop:
+        decode_cuts(tone_reader(), cuts, Resources(**ON_CPU))
+    assert stop.value.code == 143
