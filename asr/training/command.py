@@ -161,9 +161,7 @@ class FitCLI(LightningCLI):
         config = dict(self.config_init.trainer)
         config["callbacks"] = [*(config.get("callbacks") or []), *callbacks]
         if config.get("logger") in (None, True):
-            config["logger"] = [
-                TensorBoardLogger(self.folder.path, name=None, version=""),
-            ]
+            config["logger"] = TensorBoardLogger(self.folder.path, name=None, version="")
         if config.get("default_root_dir") is None:
             config["default_root_dir"] = str(self.folder.path)
         try:
@@ -219,10 +217,12 @@ class FitCLI(LightningCLI):
             if source is not None:
                 report = warm_start(self.model.model, self.model.tokenizer.tokens, source)
                 rank_zero_info(f"warm start from {self.config.init_from}\n{report}")
+            begun_at = 0
             if checkpoint is not None:
-                rank_zero_info(f"continuing from {checkpoint}")
+                begun_at = read_checkpoint(checkpoint)["global_step"]  # now: the file may be written anew meanwhile
+                rank_zero_info(f"continuing from {checkpoint}, step {begun_at}")
             self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
-            if checkpoint is not None and self.trainer.global_step == read_checkpoint(checkpoint)["global_step"]:
+            if checkpoint is not None and self.trainer.global_step == begun_at:
                 rank_zero_info(f"{checkpoint} is of a finished training: nothing was left to do")
 
 
@@ -284,7 +284,6 @@ _HARMLESS = (
     r".*The number of training batches .* is smaller than the logging interval.*",
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*isinstance\(treespec, LeafSpec\).*",
-    r".*Experiment logs directory .* exists and is not empty.*",
     r".*It is recommended to use .*sync_dist=True.* when logging on epoch level.*",  # all have the same numbers
 )
 
