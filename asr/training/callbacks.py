@@ -16,6 +16,7 @@ from asr.data.batch import Batch
 from asr.errors import InputError
 from asr.files import write_json, write_text
 from asr.provenance import provenance
+from asr.training.run_folder import RunFolder
 
 OPTIONS = "options"
 """Where a checkpoint keeps the options of its run."""
@@ -131,11 +132,11 @@ class RunRecord(Callback):
     run go into every checkpoint, where a resumed run compares its own with them.
 
     Args:
-        folder: of the run.
+        folder: of the run; it learns here that training has begun.
         options: of the run, as nested plain data.
     """
 
-    def __init__(self, folder: Path, options: dict[str, Any]) -> None:
+    def __init__(self, folder: RunFolder, options: dict[str, Any]) -> None:
         self.folder = folder
         self.options = options
         self.training_seconds = 0.0
@@ -160,6 +161,11 @@ class RunRecord(Callback):
         if trainer.is_global_zero:
             self.write(trainer, pl_module, finished=False)
 
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        self.folder.begin()
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "seconds": round(self.elapsed(), 2)}
         self.history.append(row | epoch_metrics(trainer, pl_module))
@@ -175,7 +181,7 @@ class RunRecord(Callback):
         model, features = pl_module.model, pl_module.description.features
         frames = round(features.sample_rate / features.hop_length)
         record = {
-            "name": self.folder.name,
+            "name": self.folder.path.name,
             "seed": self.options["seed"],
             "data_root": str(Path(self.options["data"]["root"]).resolve()),
             "finished": finished,
@@ -192,8 +198,8 @@ class RunRecord(Callback):
             "data": trainer.datamodule.describe(),
             **provenance(),
         }
-        write_json(self.folder / "run.json", record)
-        write_text(self.folder / "metrics.csv", self._table())
+        write_json(self.folder.path / "run.json", record)
+        write_text(self.folder.path / "metrics.csv", self._table())
 
     def _table(self) -> str:
         columns = list(dict.fromkeys(name for row in self.history for name in row))

@@ -178,7 +178,7 @@ class FitCLI(LightningCLI):
             DataWait(),
             PosteriorPictures(training.pictures),
             EpochLine(folder.path.name),
-            RunRecord(folder.path, options),
+            RunRecord(folder, options),
             RunCheckpoints(folder.path / "checkpoints", training.checkpoint_every_n_steps),
         ]
         if self.config.trainer.enable_progress_bar is not False:
@@ -210,13 +210,12 @@ class FitCLI(LightningCLI):
         """Run the training, in a folder that belongs to it alone."""
         folder, checkpoint = self.folder, self.resume_path()
         assert folder is not None
-        source = None if self.config.init_from is None else load_model(self.config.init_from)
+        if self.config.init_from is not None:
+            report = warm_start(self.model.model, self.model.tokenizer.tokens, load_model(self.config.init_from))
+            rank_zero_info(f"warm start from {self.config.init_from}\n{report}")
         with folder.claimed(new=checkpoint is None):
             if rank_zero_only.rank == 0:
                 folder.write_config(self.parser.dump(self.config, skip_none=False))
-            if source is not None:
-                report = warm_start(self.model.model, self.model.tokenizer.tokens, source)
-                rank_zero_info(f"warm start from {self.config.init_from}\n{report}")
             begun_at = 0
             if checkpoint is not None:
                 begun_at = read_checkpoint(checkpoint)["global_step"]  # now: the file may be written anew meanwhile

@@ -182,6 +182,21 @@ def test_a_second_run_in_a_used_folder_keeps_the_first(config: Path, tmp_path: P
     assert differences(first["state_dict"], kept["state_dict"]) == []
 
 
+@pytest.mark.parametrize("failing", ["set-up", "the first batch"])
+def test_a_start_that_fails_leaves_the_run_before_it_in_its_place(config: Path, tmp_path: Path, failing: str) -> None:
+    root = write_tone_corpus(tmp_path / "own", {"train": 8, "dev": 2})
+    options = ("--data.root", str(root), "--trainer.max_epochs", "1")
+    assert fit(config, *options) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    if failing == "set-up":
+        options = (*options, "--model.encoder.init_args.stacked_frames", "40")
+    else:
+        for path in (root / "audio").glob("train-*.flac"):
+            path.write_bytes(path.read_bytes()[:200])
+    assert fit(config, *options) == 1
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [

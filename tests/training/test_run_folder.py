@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from asr.errors import InputError
+from asr.files import write_text
 from asr.training.run_folder import RunFolder
 
 
@@ -24,6 +25,38 @@ def test_a_resumed_run_stays_where_it_is(tmp_path: Path) -> None:
         folder.write_config("first")
     with folder.claimed(new=False):
         assert (folder.path / "config.yaml").read_text() == "first"
+
+
+def content(folder: RunFolder) -> dict[str, str]:
+    files = [path for path in folder.path.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder.path)): path.read_text() for path in files}
+
+
+@pytest.mark.parametrize("failure", [InputError("bad option"), KeyboardInterrupt(), SystemExit(143)])
+@pytest.mark.parametrize("runs", [0, 1, 2])
+def test_a_start_that_fails_leaves_the_folder_as_it_was(tmp_path: Path, runs: int, failure: BaseException) -> None:
+    folder = RunFolder(tmp_path / "run")
+    for number in range(runs):
+        with folder.claimed(new=True):
+            folder.write_config(str(number))
+            write_text(folder.path / "checkpoints" / "last.ckpt", str(number))
+    before = content(folder)
+    with pytest.raises(type(failure)), folder.claimed(new=True):
+        folder.write_config("failed")
+        write_text(folder.path / "logs" / "events", "failed")
+        raise failure
+    assert content(folder) == before
+    assert (folder.path / "earlier").exists() == (runs > 1)
+
+
+def test_a_run_that_had_begun_stays_however_it_ends(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    for number in range(2):
+        with pytest.raises(InputError, match="not finite"), folder.claimed(new=True):
+            folder.write_config(str(number))
+            folder.begin()
+            raise InputError("the loss is not finite")
+    assert content(folder) == {"config.yaml": "1", "earlier/1/config.yaml": "0"}
 
 
 def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
