@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from asr.config import read_config
+from asr.data.augmentation import AugmentationConfig
 from asr.data.features import FeatureConfig
 from asr.errors import InputError
 from asr.model import build_encoder
@@ -21,6 +22,7 @@ from data_prep.pipeline import Outcome, Preparation, prepare
 from data_prep.select import Criteria
 from data_prep.splits import SplitPlan, parse_held_out
 from data_prep.utterance import Utterance
+from data_prep.verify import SUBSAMPLING
 
 CORPORA = ("librispeech", "an4", "table", "cuts", "embedded")
 """Modules of data_prep, each with SUMMARY, add_arguments(parser) and read(options) -> utterances, problems.
@@ -28,9 +30,6 @@ CORPORA = ("librispeech", "an4", "table", "cuts", "embedded")
 A module may also have DEFAULT_SPLITS (split -> parts) and DEFAULT_HELD_OUT (split -> number of speakers), which are
 used when no split is named.
 """
-
-SUBSAMPLING = 4
-"""Feature frames per output frame of the model, unless --subsampling or --config says otherwise."""
 
 Number = TypeVar("Number", int, float)
 
@@ -89,7 +88,7 @@ def prepare_corpus(name: str, arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     given = _given_parts(options)
     options.parts = [part for parts in given.values() for part in parts]
-    features, subsampling = _features(options)
+    features, subsampling, speed = _training(options)
     criteria = _criteria(options)
     text_normalizer = normalizer(options.normalizer)
     utterances, problems = module.read(options)
@@ -102,6 +101,7 @@ def prepare_corpus(name: str, arguments: Sequence[str]) -> int:
         vocabulary_size=options.vocabulary_size,
         features=features,
         subsampling=subsampling,
+        fastest_speed=speed,
         jobs=options.jobs,
     )
     if options.convert:
@@ -182,7 +182,15 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
         f"{SUBSAMPLING})",
     )
     group.add_argument(
-        "--config", type=Path, metavar="FILE", help="take features and subsampling from a configuration of `asr fit`"
+        "--fastest-speed",
+        type=float,
+        metavar="F",
+        help="at which training will play utterances, which leaves them fewer frames: a train utterance without a "
+        f"frame a token at this speed is refused (default {max(AugmentationConfig().speed_factors):g}, that of "
+        "`asr fit`)",
+    )
+    group.add_argument(
+        "--config", type=Path, metavar="FILE", help="take features, subsampling and speed from what `asr fit` gets"
     )
 
 
@@ -248,23 +256,26 @@ def _number(kind: Callable[[str], Number], text: str, where: str) -> Number:
         raise InputError(f"{where}: {text!r} is not a{'n integer' if kind is int else ' number'}") from None
 
 
-def _features(options: argparse.Namespace) -> tuple[FeatureConfig, int]:
-    """Features, and feature frames per output frame; an option counts more than the configuration."""
+def _training(options: argparse.Namespace) -> tuple[FeatureConfig, int, float]:
+    """Features, feature frames per output frame, fastest speed; an option counts more than the configuration."""
     config = read_config(options.config) if options.config else {}
-    fields = dict((config.get("data") or {}).get("features") or {})
+    data = config.get("data") or {}
+    fields = dict(data.get("features") or {})
     fields |= {name: value for name in ("sample_rate", "num_mels") if (value := getattr(options, name)) is not None}
     try:
         features = FeatureConfig(**fields)
     except TypeError as error:
         raise InputError(f"data.features of {options.config}: {error}") from error
+    factors = (data.get("augmentation") or {}).get("speed_factors") or AugmentationConfig().speed_factors
+    speed = max(1.0, *factors) if options.fastest_speed is None else options.fastest_speed
     if options.subsampling is not None:
-        return features, options.subsampling
+        return features, options.subsampling, speed
     encoder = (config.get("model") or {}).get("encoder")
     if not encoder:
-        return features, SUBSAMPLING
+        return features, SUBSAMPLING, speed
     name = encoder["class_path"] if "." in encoder["class_path"] else f"asr.encoders.{encoder['class_path']}"
     arguments = {**encoder.get("init_args", {}), "num_features": features.num_mels}
-    return features, build_encoder(name, arguments).subsampling
+    return features, build_encoder(name, arguments).subsampling, speed
 
 
 def summary(outcome: Outcome, output: Path) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,14 @@ from data_prep.select import Candidate, Criteria, Selection, select
 from data_prep.splits import SplitPlan, assign
 from data_prep.utterance import Problem, Utterance
 from data_prep.verification import verify_all
-from data_prep.verify import VerificationSettings, Verified, find_duplicates, report_text, verification_report
+from data_prep.verify import (
+    SUBSAMPLING,
+    VerificationSettings,
+    Verified,
+    find_duplicates,
+    report_text,
+    verification_report,
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,8 @@ class Preparation:
         vocabulary_size: of byte-pair tokens.
         features: what the statistics are computed of, and the sample rate that files must have.
         subsampling: feature frames per output frame of the model, for the CTC check.
+        fastest_speed: at which training plays its utterances: splits whose name begins with "train" must be feasible
+            for CTC at this speed, the others at their own.
         jobs: processes.
     """
 
@@ -45,7 +54,8 @@ class Preparation:
     tokens: str = "characters"
     vocabulary_size: int = 500
     features: FeatureConfig = field(default_factory=FeatureConfig)
-    subsampling: int = 4
+    subsampling: int = SUBSAMPLING
+    fastest_speed: float = 1.0
     jobs: int = 1
 
     def __post_init__(self) -> None:
@@ -108,7 +118,9 @@ def prepare(
         selections, tokenizer = _choose(entries, found, preparation)
         found += _texts_in_two_splits(entries)
     finally:
-        described = dataclasses.replace(settings, subsampling=preparation.subsampling)
+        described = dataclasses.replace(
+            settings, subsampling=preparation.subsampling, fastest_speed=preparation.fastest_speed
+        )
         report = verification_report(listed, verified, found, texts, described)
         write_json(output / "verification.json", report)
         write_text(output / "verification.txt", report_text(report))
@@ -139,9 +151,13 @@ def _verification_settings(preparation: Preparation) -> VerificationSettings:
     characters = preparation.normalizer.characters
     if isinstance(tokens, CharacterTokenizer):
         characters = "".join(tokens.tokens[1:])
-    by_character = preparation.tokens == "characters" or isinstance(tokens, CharacterTokenizer)
-    subsampling = preparation.subsampling if by_character else 1
+    subsampling = preparation.subsampling if _by_character(preparation) else 1
     return VerificationSettings(preparation.features, characters, subsampling=subsampling)
+
+
+def _by_character(preparation: Preparation) -> bool:
+    """Whether a text has a token for each of its characters, so that their number is known before the tokens are."""
+    return preparation.tokens == "characters" or isinstance(_fixed_tokens(preparation), CharacterTokenizer)
 
 
 def _fixed_tokens(preparation: Preparation) -> Tokenizer | None:
@@ -218,7 +234,9 @@ def _choose(
     """
     tokenizer = _fixed_tokens(preparation)
     if tokenizer is not None:
-        problems += _drop(entries, _check_tokens(entries, tokenizer, preparation))
+        problems += _drop(entries, _check_tokens(entries, tokenizer.encode, preparation))
+    elif _by_character(preparation):
+        problems += _drop(entries, _check_tokens(entries, _code_points, preparation))
     selections = {}
     for split, some in entries.items():
         candidates = [Candidate(entry.id, entry.utterance.speaker, entry.measurement.seconds) for entry in some]
@@ -230,8 +248,12 @@ def _choose(
         entries[split] = [entry for entry in some if entry.id in chosen]
     if tokenizer is None and entries.get("train"):
         tokenizer = _train_tokens([entry.text for entry in entries["train"]], preparation)
-        problems += _drop(entries, _check_tokens(entries, tokenizer, preparation))
+        problems += _drop(entries, _check_tokens(entries, tokenizer.encode, preparation))
     return selections, tokenizer
+
+
+def _code_points(text: str) -> list[int]:
+    return [ord(character) for character in text]
 
 
 def _train_tokens(texts: Sequence[str], preparation: Preparation) -> Tokenizer:
@@ -241,22 +263,25 @@ def _train_tokens(texts: Sequence[str], preparation: Preparation) -> Tokenizer:
 
 
 def _check_tokens(
-    entries: Mapping[str, Sequence[Entry]], tokenizer: Tokenizer, preparation: Preparation
+    entries: Mapping[str, Sequence[Entry]], encode: Callable[[str], Sequence[int]], preparation: Preparation
 ) -> list[Problem]:
-    """Texts that the token set cannot write, or that have more tokens than their audio has frames."""
+    """Texts that the token set cannot write, or that have more tokens than their audio has frames at its fastest."""
     settings = VerificationSettings(preparation.features, subsampling=preparation.subsampling)
     problems = []
-    for entry in (entry for some in entries.values() for entry in some):
-        audio = entry.utterance.audio
-        try:
-            needed = minimum_frames(tokenizer.encode(entry.text))
-        except InputError as error:
-            problems.append(Problem(entry.id, "unknown-characters", f"{audio}: {error}", refused=True))
-            continue
-        frames = settings.output_frames(entry.measurement.num_samples)
-        if frames < needed:
-            detail = f"{frames} frames (subsampling {settings.subsampling}) for {needed} needed by {entry.text!r}"
-            problems.append(Problem(entry.id, "infeasible", f"{audio}: {detail}", refused=True))
+    for split, some in entries.items():
+        speed = preparation.fastest_speed if split.startswith("train") else 1.0
+        for entry in some:
+            audio = entry.utterance.audio
+            try:
+                needed = minimum_frames(encode(entry.text))
+            except InputError as error:
+                problems.append(Problem(entry.id, "unknown-characters", f"{audio}: {error}", refused=True))
+                continue
+            frames = settings.output_frames(entry.measurement.num_samples, speed)
+            if frames < needed:
+                detail = f"{frames} frames (subsampling {settings.subsampling}, speed {speed:g})"
+                detail = f"{audio}: {detail} for {needed} needed by {entry.text!r}"
+                problems.append(Problem(entry.id, "infeasible", detail, refused=True))
     return problems
 
 

@@ -6,11 +6,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from asr.data.audio import AudioError, file_samples, read_audio
+from asr.data.augmentation import samples_at_speed
 from asr.data.features import FeatureConfig
 from asr.data.tokens import minimum_frames
 from asr.errors import InputError
 from data_prep.measure import BANDWIDTH_DROP, LEVEL_FRAME, SILENCE_LEVEL, Measurement, measure
 from data_prep.utterance import Problem, Utterance
+
+SUBSAMPLING = 3
+"""Feature frames per output frame, unless something else is asked for: those of this package's recurrent models."""
 
 
 class Kind(NamedTuple):
@@ -69,6 +73,7 @@ class VerificationSettings:
         channels: expected in every file.
         subsampling: feature frames per output frame of the model, for the CTC check. Characters are counted as
             tokens; byte-pair pieces are fewer.
+        fastest_speed: at which training plays its utterances; they must be feasible for CTC even so.
         min_seconds: shorter utterances are refused.
         long_seconds: longer ones are named.
         edge_silence: seconds of silence at either end from which on it is named.
@@ -82,7 +87,8 @@ class VerificationSettings:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     characters: str | None = None
     channels: int = 1
-    subsampling: int = 4
+    subsampling: int = SUBSAMPLING
+    fastest_speed: float = 1.0
     min_seconds: float = 0.1
     long_seconds: float = 40.0
     edge_silence: float = 1.0
@@ -93,13 +99,13 @@ class VerificationSettings:
     min_speed: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("channels", "subsampling"):
+        for name in ("channels", "subsampling", "fastest_speed"):
             if getattr(self, name) < 1:
                 raise InputError(f"verification's {name} must be at least 1, got {getattr(self, name)}")
 
-    def output_frames(self, num_samples: int) -> int:
-        """Frames that a model with this subsampling yields for N samples, at least one."""
-        return max(1, self.features.num_frames(num_samples) // self.subsampling)
+    def output_frames(self, num_samples: int, speed: float = 1.0) -> int:
+        """Frames that a model with this subsampling yields for N samples played at a speed, at least one."""
+        return max(1, self.features.num_frames(samples_at_speed(num_samples, speed)) // self.subsampling)
 
 
 @dataclass(frozen=True)
@@ -319,6 +325,10 @@ def report_text(report: dict[str, Any]) -> str:
     lines += [f"{f['files']} files at {f['sample_rate']} Hz with {f['channels']} channels" for f in report["formats"]]
     lines.append(
         f"{report['texts']['distinct']} distinct texts, {report['texts']['repeated']} of them spoken repeatedly"
+    )
+    lines.append(
+        f"CTC was checked for {report['settings']['subsampling']} feature frames per output frame, and for training "
+        f"at up to {report['settings']['fastest_speed']:g} times the natural speed"
     )
     for refused, heading in ((True, "REFUSED"), (False, "KEPT, BUT LOOK AT")):
         for group in report["problems"]:

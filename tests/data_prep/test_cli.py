@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from asr.data.corpus import PreparedCorpus, find_infeasible
 from asr.data.cuts import read_cuts
+from asr.data.features import FeatureConfig
 from asr.encoders.contract import Encoder
+from asr.report.models import summarize
 from data_prep import cli
 from data_prep.librispeech import read_folder
 from data_prep.utterance import Problem
+from data_prep.verify import SUBSAMPLING
 
 PARTS = ["--train", "train-a", "--dev", "dev-a", "--jobs", "1"]
 
@@ -233,7 +237,7 @@ def test_a_configuration_of_features_alone_leaves_the_subsampling(run, tmp_path)
     (tmp_path / "config.yaml").write_text("data: {features: {hop_length: 200}}\n")
     assert run(*PARTS, "--config", str(tmp_path / "config.yaml"))[0] == 0
     settings = json.loads((tmp_path / "out" / "verification.json").read_text())["settings"]
-    assert (settings["features"]["hop_length"], settings["subsampling"]) == (200, cli.SUBSAMPLING)
+    assert (settings["features"]["hop_length"], settings["subsampling"]) == (200, SUBSAMPLING)
 
 
 def test_a_misspelt_feature_in_a_configuration_is_named(run, tmp_path):
@@ -250,6 +254,49 @@ def test_the_ctc_check_follows_the_subsampling(run, corpus):
     code, out, _ = run(*PARTS, "--subsampling", "5")
     assert code == 1
     assert "refused: infeasible 1" in out
+
+
+def test_train_must_be_feasible_at_the_fastest_speed_of_training_and_the_report_says_which(run, corpus, tmp_path):
+    # 1.0 s are 98 feature frames, 32 output frames; at speed 1.1 they are 89 and 29; 31 are needed.
+    text = "A VOICE READS THE SPECTRUM LONG"
+    corpus.add("train-a", "15", 0, text, seconds=1.0)
+    corpus.add("dev-a", "25", 0, text, seconds=1.0)
+    report = tmp_path / "out" / "verification.txt"
+    code, out, _ = run(*PARTS)
+    assert code == 1
+    assert "refused: infeasible 1" in out
+    assert "29 frames (subsampling 3, speed 1.1) for 31 needed" in report.read_text()
+    assert "training at up to 1.1 times the natural speed" in report.read_text()
+    assert [cut.id for cut in read_cuts(tmp_path / "out" / "dev.jsonl.gz")][-1] == "25-1-0000"
+    assert run(*PARTS, "--fastest-speed", "1")[0] == 0
+    (tmp_path / "slow.yaml").write_text("data: {augmentation: {speed_factors: [0.9, 1.0]}}\n")
+    assert run(*PARTS, "--config", str(tmp_path / "slow.yaml"))[0] == 0
+    assert "training at up to 1 times the natural speed" in report.read_text()
+    (tmp_path / "fast.yaml").write_text("data: {augmentation: {speed_factors: [1.0, 1.2]}}\n")
+    assert run(*PARTS, "--config", str(tmp_path / "fast.yaml"))[0] == 1
+    assert "27 frames (subsampling 3, speed 1.2) for 31 needed" in report.read_text()
+
+
+@pytest.mark.parametrize("speed", [1.0, 1.1, 1.3])
+def test_what_preparation_accepts_at_a_speed_is_what_training_accepts(run, corpus, tmp_path, speed):
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    for number in range(10):
+        corpus.add("train-a", "15", number, letters[: 15 + number], seconds=0.66)
+    run(*PARTS, "--fastest-speed", str(speed), "--allow-refused")
+    accepted = {cut.id for cut in read_cuts(tmp_path / "out" / "train.jsonl.gz")}
+    run(*PARTS, "--fastest-speed", "1", "--subsampling", "1")
+    everything = PreparedCorpus(tmp_path / "out")
+    cuts = everything.read(["train"])
+    infeasible = find_infeasible(cuts, everything.tokenizer, FeatureConfig(), lambda frames: frames // 3, speed)
+    assert accepted == {cut.id for cut in cuts} - set(infeasible)
+    assert 0 < len(infeasible) < 10
+
+
+def test_the_default_subsampling_is_that_of_the_configurations_without_convolutions():
+    configs = Path(__file__).parents[2] / "configs"
+    rates = {path.stem: summarize(path).frame_rate for path in configs.rglob("*_*.yaml")}
+    assert rates.pop("convolutional_blstm") < 100 / SUBSAMPLING
+    assert rates == pytest.approx(dict.fromkeys(rates, 100 / SUBSAMPLING))
 
 
 def test_an_unknown_corpus_is_a_usage_error(capsys, monkeypatch):

@@ -289,6 +289,25 @@ def test_byte_pair_tokens_that_do_not_fit_the_frames_are_refused(corpus, tmp_pat
     assert {p.subject: p.kind for p in outcome.problems if p.refused}["11-1-0005"] == "infeasible"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"normalizer": normalizer("lower"), "criteria": {"train": Criteria(utterances=12)}},
+        {"tokens": "bpe", "vocabulary_size": 24},
+        {},
+    ],
+    ids=["trained-characters", "bpe", "characters"],
+)
+def test_every_kind_of_tokens_is_checked_at_the_fastest_speed(corpus, tmp_path, options):
+    # 0.66 s are 64 feature frames, 16 output frames; at speed 1.3 they are 49 and 12. (Byte pairs: nearly letters.)
+    corpus.add("train-a", "10", 5, "VPWCLNGOUDRMHS", seconds=0.66)
+    slow = _prepare(corpus, tmp_path / "slow", subsampling=4, **options)
+    assert "infeasible" not in slow.refused
+    outcome = _prepare(corpus, tmp_path / "out", subsampling=4, fastest_speed=1.3, **options)
+    assert {p.subject: p.kind for p in outcome.problems if p.refused} == {"10-1-0005": "infeasible"}
+    assert len(_ids(tmp_path / "out", "train")) == 12
+
+
 def test_tokens_of_another_preparation_can_be_used_without_a_train_split(corpus, tmp_path):
     _prepare(corpus, tmp_path / "first", tokens="bpe", vocabulary_size=40)
     corpus.add("dev-a", "21", 5, "QUIZ")  # no Q, Z in the texts the tokens were trained on
@@ -364,6 +383,7 @@ sys.exit(cli.main(sys.argv[1:]))
         ({"criteria": {"dave": Criteria(hours=1)}}, "a subset of 'dave' was asked for, and there is no such split"),
         ({"jobs": 0}, "jobs must be at least 1, got 0"),
         ({"vocabulary_size": 0}, "vocabulary_size must be at least 1, got 0"),
+        ({"fastest_speed": 0.5}, "fastest_speed must be at least 1, got 0.5"),
         ({"subsampling": 0}, "subsampling must be at least 1, got 0"),
         ({"tokens": "nowhere/tokens.json"}, "cannot read nowhere/tokens.json"),
         ({"tokens": "bpe", "vocabulary_size": 10**5}, "cannot train 100000 byte-pair tokens on 12 texts"),
