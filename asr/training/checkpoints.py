@@ -118,7 +118,8 @@ class RunCheckpoints(Checkpoint):
             return  # the end of the epoch follows with its validation; inside an accumulation nothing can be resumed
         interrupted = self._interrupted(trainer)
         due = self.every_n_steps is not None and trainer.global_step >= self._saved_step + self.every_n_steps
-        if interrupted or due:
+        ends = trainer.global_step == trainer.max_steps
+        if interrupted or due or ends:
             self._save(trainer, self.last_path)
         if interrupted:
             raise Interrupted(interrupted, self.last_path)
@@ -128,7 +129,8 @@ class RunCheckpoints(Checkpoint):
         if value is not None and self._improves(float(value)):
             self.best, self.best_epoch = float(value), trainer.current_epoch
             self._save(trainer, self.best_path)
-        self._save(trainer, self.last_path)
+        if trainer.is_last_batch or self._saved_step != trainer.global_step:  # else the place in the epoch is kept
+            self._save(trainer, self.last_path)
         interrupted = self._interrupted(trainer)
         if interrupted:
             raise Interrupted(interrupted, self.last_path)

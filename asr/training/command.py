@@ -165,9 +165,12 @@ class FitCLI(LightningCLI):
         if config.get("default_root_dir") is None:
             config["default_root_dir"] = str(self.folder.path)
         try:
-            return Trainer(**config, **kwargs)
+            trainer = Trainer(**config, **kwargs)
         except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"these --trainer options cannot be used: {error}") from error
+        # With max_steps, Lightning takes the epoch at whose end a checkpoint was written for unfinished, and ends early.
+        trainer.fit_loop._iteration_based_training = lambda: False
+        return trainer
 
     def callbacks(self, options: dict[str, Any]) -> list[Callback]:
         """The callbacks of every run, in their order."""

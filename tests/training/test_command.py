@@ -409,3 +409,20 @@ def dev_word_error_rate(model: LoadedModel, config: Path) -> float:
         hypotheses.append("".join(model.tokenizer.tokens[index] for index in path if index))
         references.append(cut["supervisions"][0]["text"])
     return float(wer(references, hypotheses))
+
+
+@pytest.mark.parametrize("end", [(), ("--trainer.max_steps", "12"), ("--trainer.max_steps", "1000")])
+@pytest.mark.parametrize("within_an_epoch", [False, True])
+def test_a_run_that_ended_by_steps_can_be_continued_exactly(
+    config: Path, tmp_path: Path, end: tuple[str, ...], within_an_epoch: bool
+) -> None:
+    options = ("--model.optimization.schedule", "constant", "--model.optimization.warmup_fraction", "0")
+    assert fit(config, *options, *end, "--run", str(tmp_path / "whole")) == 0
+    first_end = int(read_metrics(tmp_path / "whole")[0]["step"]) + 2 * within_an_epoch
+    assert fit(config, *options, "--trainer.max_steps", str(first_end)) == 0
+    assert int(read_metrics(tmp_path / "run")[-1]["step"]) == last(tmp_path / "run")["global_step"] == first_end
+    assert fit(config, *options, *end, "--ckpt_path", "last") == 0
+    whole, resumed = read_metrics(tmp_path / "whole"), read_metrics(tmp_path / "run")
+    assert [(row["epoch"], row["step"]) for row in resumed] == [(row["epoch"], row["step"]) for row in whole]
+    for key in EXACT:
+        assert differences(last(tmp_path / "whole")[key], last(tmp_path / "run")[key]) == []
