@@ -10,11 +10,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from asr.config import read_config
 from asr.data.augmentation import AugmentationConfig
 from asr.data.features import FeatureConfig
 from asr.errors import InputError
-from asr.model import build_encoder
+from asr.experiment import Experiment, read_experiment
 from asr.provenance import available_cores
 from asr.text import NORMALIZERS, normalizer
 from data_prep.convert import convert
@@ -258,24 +257,15 @@ def _number(kind: Callable[[str], Number], text: str, where: str) -> Number:
 
 def _training(options: argparse.Namespace) -> tuple[FeatureConfig, int, float]:
     """Features, feature frames per output frame, fastest speed; an option counts more than the configuration."""
-    config = read_config(options.config) if options.config else {}
-    data = config.get("data") or {}
-    fields = dict(data.get("features") or {})
-    fields |= {name: value for name in ("sample_rate", "num_mels") if (value := getattr(options, name)) is not None}
-    try:
-        features = FeatureConfig(**fields)
-    except TypeError as error:
-        raise InputError(f"data.features of {options.config}: {error}") from error
-    factors = (data.get("augmentation") or {}).get("speed_factors") or AugmentationConfig().speed_factors
-    speed = max(1.0, *factors) if options.fastest_speed is None else options.fastest_speed
-    if options.subsampling is not None:
-        return features, options.subsampling, speed
-    encoder = (config.get("model") or {}).get("encoder")
-    if not encoder:
-        return features, SUBSAMPLING, speed
-    name = encoder["class_path"] if "." in encoder["class_path"] else f"asr.encoders.{encoder['class_path']}"
-    arguments = {**encoder.get("init_args", {}), "num_features": features.num_mels}
-    return features, build_encoder(name, arguments).subsampling, speed
+    experiment = read_experiment(options.config) if options.config else Experiment({}, "the defaults")
+    given = {name: value for name in ("sample_rate", "num_mels") if (value := getattr(options, name)) is not None}
+    features = experiment.features(**given)
+    speed, subsampling = options.fastest_speed, options.subsampling
+    if speed is None:
+        speed = max(1.0, *experiment.augmentation().speed_factors)
+    if subsampling is None:
+        subsampling = experiment.encoder(features.num_mels).subsampling if experiment.has_model else SUBSAMPLING
+    return features, subsampling, speed
 
 
 def summary(outcome: Outcome, output: Path) -> str:

@@ -5,17 +5,16 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from asr.config import read_config
 from asr.data.audio import read_audio
 from asr.data.augmentation import Augmentation, AugmentationConfig
 from asr.data.features import FeatureConfig, LogMel
 from asr.errors import InputError
+from asr.experiment import read_experiment
 from asr.files import atomic_writer, write_text
 from asr.randomness import generator
 from data_prep import cuts
@@ -111,16 +110,8 @@ def _configuration(path: Path | None) -> tuple[FeatureConfig | None, Augmentatio
     """Features, None if no configuration says which, and augmentation."""
     if path is None:
         return None, AugmentationConfig()
-    data = read_config(path).get("data") or {}
-    try:
-        features = FeatureConfig(**(data.get("features") or {}))
-        fields: dict[str, Any] = data.get("augmentation") or {}
-        augmentation = AugmentationConfig(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-        )
-    except TypeError as error:
-        raise InputError(f"data.features or data.augmentation of {path}: {error}") from error
-    return features, augmentation
+    experiment = read_experiment(path)
+    return experiment.features(), experiment.augmentation()
 
 
 def choose_batch(utterances: Sequence[Utterance], size: int, seed: int) -> list[Utterance]:

@@ -6,14 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from asr.config import read_config
-from asr.data.features import FeatureConfig
 from asr.errors import InputError
-from asr.model import CTCModel, build_encoder
+from asr.experiment import NoModelError, read_experiment
+from asr.model import CTCModel
 from asr.report.compare import plain_table
 
 SECONDS = 10
@@ -23,10 +21,6 @@ CHARACTERS = 29
 """Tokens of a head whose token set is not known yet: the blank, the space, the apostrophe and A to Z."""
 
 HEADINGS = ("configuration", "encoder", "parameters", "multiply-adds/s", "frames/s", "can stream")
-
-
-class NoModelError(InputError):
-    """A configuration names no encoder: others use it as their base."""
 
 
 @dataclass(frozen=True)
@@ -59,39 +53,20 @@ def summarize(path: Path | str, tokens: int = CHARACTERS) -> ModelSummary:
         NoModelError: there is no model.encoder.
         InputError: the file or its model block cannot be used; the message names it.
     """
-    config = read_config(path)
-    features = _features(config, path)
-    encoder = (config.get("model") or {}).get("encoder")
-    if encoder is None:
-        raise NoModelError(f"{path} describes no model: it has no model.encoder")
-    if not isinstance(encoder, dict) or not isinstance(encoder.get("class_path"), str):
-        raise InputError(f"model.encoder of {path} has no class_path: {encoder!r}")
-    class_path = encoder["class_path"]
-    class_path = class_path if "." in class_path else f"asr.encoders.{class_path}"
-    arguments = {**(encoder.get("init_args") or {}), "num_features": features.num_mels}
-    try:
-        with torch.device("meta"):
-            model = CTCModel(build_encoder(class_path, arguments), tokens)
-    except InputError as error:
-        raise InputError(f"model.encoder of {path}: {error}") from error
+    experiment = read_experiment(path)
+    features = experiment.features()
+    with torch.device("meta"):
+        model = CTCModel(experiment.encoder(features.num_mels), tokens)
     frames_per_second = features.sample_rate / features.hop_length
     return ModelSummary(
         config=str(path),
-        encoder=class_path.rpartition(".")[2],
+        encoder=type(model.encoder).__name__,
         parameters=model.parameter_count(),
         multiply_adds_per_second=round(model.multiply_adds(round(SECONDS * frames_per_second)) / SECONDS),
         frame_rate=frames_per_second / model.encoder.subsampling,
         streamable=model.encoder.streamable,
         tokens=tokens,
     )
-
-
-def _features(config: dict[str, Any], path: Path | str) -> FeatureConfig:
-    fields = (config.get("data") or {}).get("features") or {}
-    try:
-        return FeatureConfig(**fields)
-    except (TypeError, InputError) as error:
-        raise InputError(f"data.features of {path}: {error}") from error
 
 
 def table(summaries: Sequence[ModelSummary]) -> str:

@@ -240,12 +240,29 @@ def test_a_configuration_of_features_alone_leaves_the_subsampling(run, tmp_path)
     assert (settings["features"]["hop_length"], settings["subsampling"]) == (200, SUBSAMPLING)
 
 
-def test_a_misspelt_feature_in_a_configuration_is_named(run, tmp_path):
-    (tmp_path / "config.yaml").write_text("data: {features: {mels: 40}}\n")
-    code, _, err = run(*PARTS, "--config", str(tmp_path / "config.yaml"))
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {features: {mels: 40}}", "has an unknown option data.features.mels: 40"),
+        ("data: {features: {num_mels: many}}", "num_mels of {} must be an integer, got 'many'"),
+        ("data: {augmentation: {speed_factors: fast}}", "speed_factors of {} must be a list, got 'fast'"),
+        ("data: {augmentation: {speed_factors: [0.1]}}", "must be hundredths from 0.5 to 2, got 0.1"),
+        ("data: 3", "data of {} must be a mapping of options, not a number: 3"),
+        ("- data", "must be a mapping of options, not a list"),
+        ("model: {encoder: {init_args: {stride: 3}}}", "model.encoder of {} has no class_path"),
+        ("model: {encoder: {class_path: StackedRNNEncoder, init_args: {layers: 3}}}", "'layers'"),
+        ("data: [1", "is not valid YAML"),
+    ],
+)
+def test_what_is_wrong_in_a_configuration_is_one_line_with_its_file(run, tmp_path, text, message):
+    config = tmp_path / "config.yaml"
+    config.write_text(f"{text}\n")
+    code, _, err = run(*PARTS, "--config", str(config))
     assert code == 1
-    assert "config.yaml" in err
-    assert "'mels'" in err
+    assert err.startswith("error: ")
+    assert message.format(config) in err
+    assert str(config) in err
+    assert len(err.splitlines()) == 1
 
 
 def test_the_ctc_check_follows_the_subsampling(run, corpus):

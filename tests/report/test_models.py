@@ -103,12 +103,18 @@ def test_the_table_has_a_line_a_model_and_json_has_the_same_numbers(
 
 WRONG = [
     ({"model": None}, "describes no model: it has no model.encoder"),
-    ({"model": {"encoder": "StackedRNNEncoder"}}, "model.encoder of .* has no class_path: 'StackedRNNEncoder'"),
+    ({"model": {"encoder": "StackedRNNEncoder"}}, "model.encoder of .* not text: 'StackedRNNEncoder'"),
     ({"model": {"encoder": {"init_args": {}}}}, "model.encoder of .* has no class_path: {'init_args': {}}"),
     ({"model": model_block("asr.encoders.Nothing")}, "model.encoder of .*'asr.encoders.Nothing' is not an encoder"),
     ({"model": model_block(hiden_size=3)}, "model.encoder of .*hiden_size"),
     ({"model": model_block(hidden_size=0)}, "model.encoder of .*hidden_size must be an integer of at least 1, got 0"),
-    ({"model": model_block(), "data": {"features": {"num_mel": 3}}}, "data.features of .*num_mel"),
+    ({"model": model_block(), "data": {"features": {"num_mel": 3}}}, "unknown option data.features.num_mel: 3"),
+    ({"model": model_block(), "data": {"features": {"num_mels": "many"}}}, "num_mels of .* an integer, got 'many'"),
+    ({"model": model_block(), "data": 3}, "data of .* must be a mapping of options, not a number: 3"),
+    ({"model": {"encoder": {"class_path": 3}}}, "model.encoder of .* has no class_path: {'class_path': 3}"),
+    ({"model": model_block(hidden_size="many")}, "model.encoder of .*hidden_size must be an integer.* got 'many'"),
+    ({"model": model_block(bidirectional="x")}, "init_args.bidirectional of .* must be true or false, got 'x'"),
+    ({"model": model_block(hidden_size=[8])}, "model.encoder of .*hidden_size"),
     ({"model": model_block(), "data": {"features": {"num_mels": 0}}}, "data.features of .*num_mels"),
 ]
 
