@@ -118,6 +118,7 @@ class Recognizer(LightningModule):
         self.optimization = optimization
         self.seed = seed
         self.validated_epoch = -1
+        self.validated: dict[str, float] = {}  # metrics of the last validation
         self._evaluated: list[_Evaluated] = []
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,6 +171,10 @@ class Recognizer(LightningModule):
         self.log("train_loss", loss, on_step=True, on_epoch=False, prog_bar=True, batch_size=size)
         return loss
 
+    def on_train_start(self) -> None:
+        # Lightning forgets them on a resume, and what is decided at the end of the epoch would be decided without them.
+        self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self.validated.items()})
+
     def on_validation_epoch_start(self) -> None:
         self._evaluated = []
 
@@ -201,8 +206,9 @@ class Recognizer(LightningModule):
             "val_wer": words.rate,
             "val_cer": characters.rate,
         }
+        self.validated = {name: float("nan") if value is None else value for name, value in metrics.items()}
         # Every process computed the same numbers from the same rows: nothing is left to be averaged.
-        self.log_dict({k: float("nan") if v is None else v for k, v in metrics.items()}, prog_bar=True, sync_dist=False)
+        self.log_dict(self.validated, prog_bar=True, sync_dist=False)
 
     def _gather_once(self) -> list[_Evaluated]:
         """The rows of all processes, each utterance once (processes repeat batches so that all have as many)."""
@@ -239,3 +245,8 @@ class Recognizer(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["description"] = self.description.to_dict()
+        checkpoint["validated"] = {"epoch": self.validated_epoch, "metrics": self.validated}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        kept = checkpoint.get("validated", {"epoch": -1, "metrics": {}})
+        self.validated_epoch, self.validated = kept["epoch"], kept["metrics"]

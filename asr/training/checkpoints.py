@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from asr.errors import InputError
 
@@ -114,8 +115,19 @@ class RunCheckpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.is_last_batch or trainer.fit_loop.epoch_loop._should_accumulate():
+        loop = trainer.fit_loop.epoch_loop
+        if trainer.is_last_batch or loop._should_accumulate():
             return  # the end of the epoch follows with its validation; inside an accumulation nothing can be resumed
+        if not loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # else a resumed run would leave it out
+            self._save_if_due(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        within_an_epoch = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if within_an_epoch and not trainer.is_last_batch and not trainer.fit_loop.epoch_loop._should_accumulate():
+            self._save_if_due(trainer)
+
+    def _save_if_due(self, trainer: Trainer) -> None:
+        """Within an epoch: write last.ckpt if it is time, or the run was interrupted, or ends here."""
         interrupted = self._interrupted(trainer)
         due = self.every_n_steps is not None and trainer.global_step >= self._saved_step + self.every_n_steps
         ends = trainer.global_step == trainer.max_steps

@@ -168,7 +168,7 @@ class FitCLI(LightningCLI):
             trainer = Trainer(**config, **kwargs)
         except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"these --trainer options cannot be used: {error}") from error
-        # With max_steps, Lightning takes the epoch at whose end a checkpoint was written for unfinished, and ends early.
+        # With max_steps, Lightning takes the epoch at whose end a checkpoint was written for unfinished.
         trainer.fit_loop._iteration_based_training = lambda: False
         return trainer
 

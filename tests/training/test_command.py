@@ -21,6 +21,7 @@ from asr.data.audio import read_audio
 from asr.data.tokens import CharacterTokenizer
 from asr.files import read_jsonl, write_json
 from asr.model import LoadedModel, load_model, read_checkpoint
+from asr.recognizer import Recognizer
 from asr.training.checkpoints import RunCheckpoints
 
 
@@ -426,3 +427,35 @@ def test_a_run_that_ended_by_steps_can_be_continued_exactly(
     assert [(row["epoch"], row["step"]) for row in resumed] == [(row["epoch"], row["step"]) for row in whole]
     for key in EXACT:
         assert differences(last(tmp_path / "whole")[key], last(tmp_path / "run")[key]) == []
+
+
+@pytest.mark.parametrize("step", [4, 5])
+def test_an_interruption_where_a_validation_is_due_or_was_changes_nothing(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    options = ("--trainer.val_check_interval", "4", "--trainer.max_epochs", "2", "--training.early_stopping", "9")
+    validated: list[tuple[str, int]] = []
+    end = Recognizer.on_validation_epoch_end
+
+    def noting(self: Recognizer) -> None:
+        validated.append((Path(self.trainer.default_root_dir).name, self.global_step))
+        end(self)
+
+    monkeypatch.setattr(Recognizer, "on_validation_epoch_end", noting)
+    assert fit(config, *options, "--run", str(tmp_path / "whole")) == 0
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step)
+        assert fit(config, *options) == 130
+    assert last(tmp_path / "run")["global_step"] == step
+    assert fit(config, *options, "--ckpt_path", "last") == 0
+    steps = {run: [step for name, step in validated if name == run] for run in ("whole", "run")}
+    assert steps["run"] == steps["whole"]
+    whole, resumed = last(tmp_path / "whole"), last(tmp_path / "run")
+    for key in EXACT:
+        assert differences(whole[key], resumed[key]) == []
+    names = ("val_loss", "val_wer", "val_cer")
+    rows = [[[row[name] for name in names] for row in read_metrics(tmp_path / run)] for run in ("whole", "run")]
+    assert rows[0] == rows[1]
+    assert len(whole["callbacks"]) >= 4
+    for name in whole["callbacks"].keys() - {"RunRecord"}:  # which keeps times
+        assert differences(whole["callbacks"][name], resumed["callbacks"][name]) == []
