@@ -222,9 +222,13 @@ def round_trip(name: str, folder: Path, suffix: str, subtype: str, needed: bool)
 
 def check_engines() -> list[Finding]:
     """The engines of the Grid LSTM."""
-    from asr.grid.engines import ENGINES, choose_engine
+    import torch
 
-    fastest = choose_engine("auto")
+    from asr.grid.engines import ENGINES, choose_engine
+    from asr.grid.options import GridOptions
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    fastest = choose_engine("auto", GridOptions(axes=2, hidden_size=48), device, torch.float32)
     chosen = next(name for name, engine in ENGINES.items() if engine is fastest)
     return [Finding("grid engines", "ok", f"{', '.join(ENGINES)}; auto is {chosen}")]
 

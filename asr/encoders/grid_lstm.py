@@ -10,6 +10,7 @@ from asr.encoders.options import option_errors
 from asr.encoders.patches import Patches
 from asr.encoders.recurrent import RecurrentStack
 from asr.grid import GridLSTM
+from asr.grid.arguments import at_least, one_of
 
 
 class GridLSTMEncoder(Encoder):
@@ -30,9 +31,17 @@ class GridLSTMEncoder(Encoder):
         frequency_embedding: add a learned vector to each frequency block's patches.
         hidden_size: width of the grid's hidden and memory vectors.
         num_layers: grid layers.
-        depth: "lstm" (a memory along depth, the third dimension of the grid) or "none" (plain stacking).
-        depth_priority: the depth comes after time and frequency in each cell.
+        cell: "lstm", "gru" or "rnn".
+        depth: "lstm" (a memory along depth, the third dimension of the grid; "gru" with GRU cells), a transfer without
+            memory ("relu", "tanh" or "identity"), or "none" (plain stacking).
+        priority: of "time", "frequency" and "depth" those that are computed last in each cell, in this order.
+        tied: all grid layers share their weights; needs a depth "lstm" or "gru".
+        shared: time, frequency and depth share their weights.
         output_gate: "outside" the tanh (usual) or "inside" (the paper).
+        peepholes: whether the gates see the memory.
+        coupled: whether the input gate is one minus the forget gate.
+        cell_clip: bound of the memory; None is none.
+        bands: of the frequency blocks, with weights of their own.
         bidirectional_time: whether the grid is also scanned backward in time.
         bidirectional_frequency: whether it is also scanned from high to low frequencies.
         merge: "concat" or "sum" of the directions, after each layer.
@@ -44,6 +53,7 @@ class GridLSTMEncoder(Encoder):
         lstm_bidirectional: whether they also run backward.
         layer_norm: normalise the output of every layer. Grids were not seen to train under CTC without.
         dropout: probability, on the output of every layer.
+        recurrent_dropout: probability, on the hidden vectors between the grid's cells, constant over the grid.
 
     Raises:
         InputError: an option's value is wrong; the message names both.
@@ -60,9 +70,16 @@ class GridLSTMEncoder(Encoder):
         frequency_embedding: bool = True,
         hidden_size: int = 48,
         num_layers: int = 2,
-        depth: Literal["lstm", "none"] = "none",
-        depth_priority: bool = False,
+        cell: Literal["lstm", "gru", "rnn"] = "lstm",
+        depth: Literal["none", "lstm", "gru", "relu", "tanh", "identity"] = "none",
+        priority: list[Literal["time", "frequency", "depth"]] | None = None,
+        tied: bool = False,
+        shared: bool = False,
         output_gate: Literal["outside", "inside"] = "outside",
+        peepholes: bool = False,
+        coupled: bool = False,
+        cell_clip: float | None = None,
+        bands: int = 1,
         bidirectional_time: bool = True,
         bidirectional_frequency: bool = True,
         merge: Literal["concat", "sum"] = "concat",
@@ -74,6 +91,7 @@ class GridLSTMEncoder(Encoder):
         lstm_bidirectional: bool = True,
         layer_norm: bool = True,
         dropout: float = 0.1,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.num_features = num_features
@@ -84,14 +102,22 @@ class GridLSTMEncoder(Encoder):
             size,
             hidden_size,
             num_layers,
+            cell=cell,
             depth=depth,
-            depth_priority=depth_priority,
+            priority=[dimension_named(name) for name in priority or []],
+            tied=tied,
+            shared=shared,
             output_gate=output_gate,
+            peepholes=peepholes,
+            coupled=coupled,
+            cell_clip=cell_clip,
+            bands=at_most_blocks(bands, blocks),
             bidirectional=[bidirectional_time, bidirectional_frequency],
             merge=merge,
             forget_bias=forget_bias,
             layer_norm=layer_norm,
             dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
         )
         parts = scans_from_high(self.grid.directions, merge) if gather == "last" else ()
         self.gather = FrequencyGather(blocks, self.grid.output_size, gather, projection_size, dropout, parts)
@@ -105,7 +131,7 @@ class GridLSTMEncoder(Encoder):
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         patches = self.embedding(self.patches(features, lengths))
         lengths = self.output_lengths(lengths)
-        return self.recurrent(self.gather(self.grid(patches, lengths)), lengths), lengths
+        return self.recurrent(self.gather(self.grid(patches, lengths)[0]), lengths), lengths
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         return self.patches.output_lengths(lengths)
@@ -114,3 +140,24 @@ class GridLSTMEncoder(Encoder):
         frames = self.patches.output_lengths(num_frames)
         grid = self.grid.multiply_adds((frames, self.patches.num_blocks))
         return grid + self.gather.multiply_adds(frames) + self.recurrent.multiply_adds(frames)
+
+
+def dimension_named(name: Literal["time", "frequency", "depth"]) -> int | Literal["depth"]:
+    """A dimension of the grid as `asr.grid.GridLSTM` has it.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    one_of("priority", name, ("time", "frequency", "depth"))
+    return "depth" if name == "depth" else ("time", "frequency").index(name)
+
+
+def at_most_blocks(bands: int, blocks: int) -> int:
+    """A number of bands.
+
+    Raises:
+        ValueError: there are fewer frequency blocks.
+    """
+    if at_least("bands", bands, 1) > blocks:
+        raise ValueError(f"bands must be at most the number of frequency blocks, {blocks}, got {bands}")
+    return bands

@@ -96,7 +96,7 @@ class MultidimensionalLSTMEncoder(Encoder):
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         patches = self.embedding(self.patches(features, lengths))
         lengths = self.output_lengths(lengths)
-        return self.recurrent(self.gather(self.grid(patches, lengths)), lengths), lengths
+        return self.recurrent(self.gather(self.grid(patches, lengths)[0]), lengths), lengths
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         return self.patches.output_lengths(lengths)

@@ -7,9 +7,11 @@ engines                             the engines by name
 definition                          cell by cell, the oracle of the tests
 wavefront, cells, schedule          plain PyTorch over anti-diagonals: the loop and its gradient, a step's
                                     elementwise part, the order of the cells
+recorded                            the same for the less usual options, with the gradient left to autograd
 """
 
 from asr.grid.grid_lstm import GridLSTM
 from asr.grid.multidimensional_lstm import MultidimensionalLSTM
+from asr.grid.options import GridState
 
-__all__ = ["GridLSTM", "MultidimensionalLSTM"]
+__all__ = ["GridLSTM", "GridState", "MultidimensionalLSTM"]

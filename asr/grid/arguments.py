@@ -1,12 +1,13 @@
 """Checks of what users give: every error names the value and its limit."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from asr.grid.options import Direction
+from asr.grid.options import Direction, GridOptions, GridState
 
 
 def at_least(name: str, value: int, minimum: int) -> int:
@@ -41,6 +42,112 @@ def probability(name: str, value: float) -> float:
     return value
 
 
+def grid_options(options: GridOptions) -> GridOptions:
+    """The options of a Grid LSTM's layers.
+
+    Raises:
+        ValueError: a value is wrong, or some of them exclude each other; the message names them.
+    """
+    at_least("axes", options.axes, 0)
+    at_least("hidden_size", options.hidden_size, 1)
+    at_least("bands", options.bands, 1)
+    one_of("cell", options.cell, ("lstm", "gru", "rnn"))
+    one_of("depth", options.depth, ("none", "lstm", "gru", "relu", "tanh", "identity"))
+    one_of("output_gate", options.output_gate, ("outside", "inside"))
+    probability("recurrent_dropout", options.recurrent_dropout)
+    if options.recurrent_depth and options.depth != options.cell:
+        raise ValueError(f"depth {options.depth!r} needs cell {options.depth!r}, got cell {options.cell!r}")
+    if options.axes == 0:
+        _check_without_axes(options)
+    _check_priority(options)
+    _check_lstm_alone(options)
+    return options
+
+
+def _check_without_axes(options: GridOptions) -> None:
+    if options.depth == "none":
+        raise ValueError("axes=0 needs a depth: with depth 'none' there is no dimension at all")
+    for name, neutral in (("bands", 1), ("recurrent_dropout", 0.0)):
+        if getattr(options, name) != neutral:
+            raise ValueError(f"{name} needs an axis, got {name}={getattr(options, name)} with axes=0")
+
+
+def _check_priority(options: GridOptions) -> None:
+    names = [*map(str, range(options.axes)), *(["'depth'"] if options.depth != "none" else [])]
+    unknown = [
+        dimension for dimension in options.priority if isinstance(dimension, bool) or repr(dimension) not in names
+    ]
+    if unknown:
+        limit = f"axes={options.axes} and depth={options.depth!r} have the dimensions {', '.join(names)}"
+        raise ValueError(f"priority {options.priority!r} names {unknown[0]!r}, but {limit}")
+    if len(set(options.priority)) < len(options.priority):
+        raise ValueError(f"priority {options.priority!r} names a dimension twice")
+
+
+def _check_lstm_alone(options: GridOptions) -> None:
+    if options.cell_clip is not None and not 0 < options.cell_clip < math.inf:
+        raise ValueError(f"cell_clip must be a positive number or None, got {options.cell_clip!r}")
+    at_least("proj_size", options.proj_size, 0)
+    if options.proj_size >= options.hidden_size:
+        limit = f"hidden_size {options.hidden_size}"
+        raise ValueError(f"proj_size must be smaller than {limit}, or 0 for none, got {options.proj_size}")
+    for name in ("output_gate", "peepholes", "coupled", "cell_clip", "proj_size"):
+        value = getattr(options, name)
+        if value not in ("outside", False, None, 0):
+            has_lstm_cells(f"{name}={value!r}", options)
+
+
+def has_lstm_cells(what: str, options: GridOptions) -> None:
+    """Whether there are cells for an option that LSTMs alone have.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if options.cell != "lstm" or not options.transforms:
+        given = f"cell {options.cell!r}, axes={options.axes} and depth {options.depth!r}"
+        raise ValueError(f"{what} needs LSTM cells, got {given}")
+
+
+def forget_bias_has_effect(forget_bias: float | None, bias: bool, options: GridOptions) -> None:
+    """Whether the forget gates that an initial bias is given for have one.
+
+    Raises:
+        ValueError: they have none.
+    """
+    if forget_bias is not None:
+        has_lstm_cells(f"forget_bias={forget_bias!r}", options)
+        if not bias:
+            raise ValueError(f"forget_bias={forget_bias!r} needs bias, got bias=False")
+
+
+def equal_if_tied(sizes: Sequence[int], tied: bool) -> None:
+    """Whether the inputs of all layers are of one size, if their weights are the same.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if tied and len(set(sizes)) > 1:
+        cause = f"the first layer's input has {sizes[0]} features and the second's {sizes[1]}"
+        raise ValueError(f"tied layers must have inputs of equal size, but {cause}")
+
+
+def input_sizes_fit(sizes: Sequence[int], tied: bool, options: GridOptions) -> None:
+    """Whether weights fit the inputs of all layers, whose sizes are given.
+
+    Raises:
+        ValueError: tied layers have inputs of different sizes, or the depth hidden, which takes the place of the input
+            for dimensions that are computed after it, is of another size than the input.
+    """
+    equal_if_tied(sizes, tied)
+    wrong = [size for size in sizes if size != options.output_size]
+    if wrong and options.depth != "none" and options.axes not in options.order[-1]:
+        cause = f"it has {options.output_size} features and the input {wrong[0]}"
+        raise ValueError(
+            f"priority {options.priority!r} computes axis {options.order[-1][0]} after the depth, whose hidden vector "
+            f"then takes the place of the layer's input, but {cause}; merge 'sum' or a single direction helps"
+        )
+
+
 def directions(bidirectional: bool | Sequence[bool], axes: int) -> tuple[Direction, ...]:
     """The scans of a layer: both ways along each bidirectional axis, in all combinations.
 
@@ -50,6 +157,8 @@ def directions(bidirectional: bool | Sequence[bool], axes: int) -> tuple[Directi
     Raises:
         ValueError: `bidirectional` is neither one bool nor one an axis.
     """
+    if axes == 0 and bidirectional is True:
+        raise ValueError("bidirectional needs an axis, got bidirectional=True with axes=0")
     per_axis = [bidirectional] * axes if isinstance(bidirectional, bool) else list(bidirectional)
     if len(per_axis) != axes or not all(isinstance(both, bool) for both in per_axis):
         raise ValueError(f"bidirectional must be a bool or a list of {axes} bools, one an axis, got {bidirectional!r}")
@@ -73,7 +182,9 @@ def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int, input_siz
     if 0 in inputs.shape[:-1]:
         raise ValueError(f"the input must have no extent of 0, got shape {tuple(inputs.shape)}")
     batch, *extents = inputs.shape[:-1]
-    whole = torch.tensor(extents).expand(batch, axes)
+    whole = torch.tensor(extents, dtype=torch.int64).expand(batch, axes)
+    if lengths is not None and axes == 0:
+        raise ValueError("lengths must be None with axes=0: there is no axis that they could be along")
     if lengths is None:
         return whole.to(inputs.device)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
@@ -90,13 +201,56 @@ def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int, input_siz
     return given.to(inputs.device)
 
 
+def bands_fit(bands: int, inputs: Tensor) -> None:
+    """Whether every band has a cell.
+
+    Raises:
+        ValueError: the last axis of the input (B, *extents, I) has fewer cells than there are bands.
+    """
+    if bands > 1 and inputs.shape[-2] < bands:
+        raise ValueError(f"{bands} bands need as many cells along the last axis, got an extent of {inputs.shape[-2]}")
+
+
+def checked_state(
+    state: tuple[Tensor, Tensor | None],
+    leading: tuple[int, ...],
+    sizes: tuple[int, int],
+    lengths: Tensor,
+    dtype: torch.dtype,
+) -> GridState:
+    """A state that was given, with zeros where an utterance has no cell.
+
+    Args:
+        state: hidden and memory.
+        leading: (num_layers, D, B, *extents[1:]).
+        sizes: of hidden and memory vectors; memory may have a size of 0, and is then None.
+        lengths: (B, A).
+        dtype: what it is converted to.
+
+    Raises:
+        ValueError: a shape is wrong, or memory is missing or superfluous.
+    """
+    if lengths.shape[1] == 0:
+        raise ValueError("state must be None with axes=0: there is no axis that it could enter along")
+    padded = ~real_cells(leading[3:], lengths[:, 1:]).unsqueeze(-1)
+    checked = []
+    for name, tensor, size in zip(("hidden", "memory"), state, sizes, strict=True):
+        if (tensor is None) != (size == 0):
+            raise ValueError(f"the state's {name} must be {'None' if size == 0 else 'a tensor'} with these cells")
+        if tensor is not None and tensor.shape != (*leading, size):
+            raise ValueError(f"the state's {name} must have shape {(*leading, size)}, got {tuple(tensor.shape)}")
+        checked.append(None if tensor is None else tensor.to(dtype).masked_fill(padded, 0))
+    assert checked[0] is not None
+    return GridState(checked[0], checked[1])
+
+
 def real_cells(extents: Sequence[int], lengths: Tensor) -> Tensor:
     """Which cells of a padded grid belong to an utterance, bool (B, *extents).
 
     >>> real_cells((3,), torch.tensor([[2]])).tolist()
     [[True, True, False]]
     """
-    real = torch.ones((), dtype=torch.bool, device=lengths.device)
+    real = torch.ones(len(lengths), *[1] * len(extents), dtype=torch.bool, device=lengths.device)
     for axis, extent in enumerate(extents):
         along = torch.arange(extent, device=lengths.device) < lengths[:, axis, None]
         shape = [1] * len(extents)

@@ -1,21 +1,53 @@
-"""The engines by name."""
+"""The engines by name, and the choice of one."""
+
+import logging
+from functools import cache
+
+import torch
 
 from asr.grid.definition import Definition
-from asr.grid.options import Engine
+from asr.grid.options import Engine, Options
 from asr.grid.wavefront import Wavefront
 
 ENGINES: dict[str, type[Engine]] = {"wavefront": Wavefront, "definition": Definition}
-"""Engines that compute the same to rounding. "auto" is the fastest that works here."""
+"""Engines that compute the same to rounding, in the order in which "auto" tries them."""
+
+_log = logging.getLogger(__name__)
 
 
-def choose_engine(name: str) -> type[Engine]:
-    """The engine called `name`.
+def known_engine(name: str) -> str:
+    """The name of an engine, or "auto".
 
     Raises:
         ValueError: there is none of that name.
     """
-    if name == "auto":
-        return Wavefront
-    if name not in ENGINES:
+    if name != "auto" and name not in ENGINES:
         raise ValueError(f"engine must be 'auto' or one of {sorted(ENGINES)}, got {name!r}")
-    return ENGINES[name]
+    return name
+
+
+def choose_engine(name: str, options: Options, device: torch.device, dtype: torch.dtype) -> type[Engine]:
+    """The engine called `name`; for "auto" the first that runs these options there.
+
+    What "auto" passes over, and why, goes to the log, once for each reason.
+
+    Raises:
+        ValueError: there is none of that name, or it cannot run these options there.
+    """
+    if known_engine(name) != "auto":
+        reason = ENGINES[name].refusal(options, device, dtype)
+        if reason is not None:
+            raise ValueError(f"engine {name!r} cannot run this: {reason}")
+        return ENGINES[name]
+    for candidate, engine in ENGINES.items():
+        reason = engine.refusal(options, device, dtype)
+        if reason is None:
+            _say_once(f"engine {candidate!r} is used on {device.type}")
+            return engine
+        _say_once(f"engine {candidate!r} is passed over: {reason}")
+    raise ValueError(f"no engine runs {options} on {device}")
+
+
+@cache
+def _say_once(message: str) -> None:
+    _log.info(message)

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -12,38 +13,54 @@ from torch.amp.autocast_mode import is_autocast_available
 from asr.grid.options import LayerWeights
 
 
-class ScanParameters(nn.Module):
-    """Parameters of one layer in all directions, named as in torch.nn.LSTM, with a leading dimension of directions.
+@dataclass(frozen=True)
+class ParameterShapes:
+    """Shapes of a layer's parameters; see `asr.grid.options.LayerWeights`."""
 
-    `weight_ih` (D, rows, input_size), `weight_hh` (D, rows, incoming_size), `bias` (D, rows), uniform in
-    +-1/sqrt(hidden_size). Rows come in blocks of `hidden_size`, one a gate; those numbered in `forget_blocks` start
-    with the bias `forget_bias`, if one is given. Without bias there are zeros in its place, which are not trained.
+    sets: int
+    rows: int
+    hidden_size: int
+    input_size: int
+    incoming_size: int
+    peephole: int = 0
+    projection: tuple[int, int] | None = None
+    bias_hh: int = 0
+
+
+class ScanParameters(nn.Module):
+    """Parameters of one layer in all directions and bands, named as in torch.nn.LSTM, with a leading dimension of sets.
+
+    `weight_ih` (S, rows, input_size), `weight_hh` (S, rows, incoming_size), `bias` (S, rows), and where wanted
+    `peephole`, `weight_hr` and `bias_hh`, uniform in +-1/sqrt(hidden_size). Rows come in blocks of `hidden_size`, one
+    a gate; those numbered in `forget_blocks` start with the bias `forget_bias`, if one is given. Without bias there are
+    zeros in its place, which are not trained.
     """
 
     bias: Tensor
+    bias_hh: Tensor | None
+    peephole: Tensor | None
+    weight_hr: Tensor | None
 
     def __init__(
-        self,
-        directions: int,
-        blocks: int,
-        hidden_size: int,
-        input_size: int,
-        incoming_size: int,
-        bias: bool,
-        forget_blocks: Sequence[int],
-        forget_bias: float | None,
+        self, shapes: ParameterShapes, bias: bool, forget_blocks: Sequence[int], forget_bias: float | None
     ) -> None:
         super().__init__()
-        rows = blocks * hidden_size
-        self.hidden_size = hidden_size
+        sets, rows = shapes.sets, shapes.rows
+        self.hidden_size = shapes.hidden_size
         self.forget_blocks = tuple(forget_blocks)
         self.forget_bias = forget_bias
-        self.weight_ih = nn.Parameter(torch.empty(directions, rows, input_size))
-        self.weight_hh = nn.Parameter(torch.empty(directions, rows, incoming_size))
-        if bias:
-            self.bias = nn.Parameter(torch.empty(directions, rows))
-        else:
-            self.register_buffer("bias", torch.zeros(directions, rows), persistent=False)
+        self.weight_ih = nn.Parameter(torch.empty(sets, rows, shapes.input_size))
+        self.weight_hh = nn.Parameter(torch.empty(sets, rows, shapes.incoming_size))
+        for name, size in (("bias", rows), ("bias_hh", shapes.bias_hh)):
+            if bias:
+                self.register_parameter(name, nn.Parameter(torch.empty(sets, size)) if size else None)
+            else:
+                self.register_buffer(name, torch.zeros(sets, size) if size else None, persistent=False)
+        peephole = nn.Parameter(torch.empty(sets, shapes.peephole)) if shapes.peephole else None
+        self.register_parameter("peephole", peephole)
+        width = shapes.projection
+        projection = nn.Parameter(torch.empty(sets, *width, shapes.hidden_size)) if width else None
+        self.register_parameter("weight_hr", projection)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -57,11 +74,8 @@ class ScanParameters(nn.Module):
 
     def weights(self) -> LayerWeights:
         """The parameters, for an engine."""
-        return LayerWeights(self.weight_ih, self.weight_hh, self.bias)
-
-    def multiply_adds(self) -> int:
-        """Of one cell."""
-        return self.weight_ih.numel() + self.weight_hh.numel()
+        optional = self.peephole, self.weight_hr, self.bias_hh
+        return LayerWeights(self.weight_ih, self.weight_hh, self.bias, *optional)
 
 
 class Merge(nn.Module):

@@ -2,14 +2,25 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from asr.grid.arguments import at_least, checked_lengths, directions, one_of, probability, real_cells
-from asr.grid.engines import choose_engine
-from asr.grid.layers import Merge, ScanParameters, full_precision
-from asr.grid.options import MultidimensionalOptions
+from asr.grid.arguments import (
+    at_least,
+    bands_fit,
+    checked_lengths,
+    checked_state,
+    directions,
+    equal_if_tied,
+    one_of,
+    probability,
+    real_cells,
+)
+from asr.grid.engines import choose_engine, known_engine
+from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision
+from asr.grid.options import GridState, MultidimensionalOptions
 
 
 class MultidimensionalLSTM(nn.Module):
@@ -33,9 +44,9 @@ class MultidimensionalLSTM(nn.Module):
     A bidirectional axis is scanned both ways; two of them give four directions, each with weights of its own. Their
     outputs are merged after each layer.
 
-    Parameters of layer k, for D directions, A axes and H = hidden_size: `layers[k].weight_ih` (D, (3 + A) * H, input),
-    `layers[k].weight_hh` (D, (3 + A) * H, A * H), `layers[k].bias` (D, (3 + A) * H). Rows are i, f_1 ... f_A (stable:
-    f, l_1 ... l_{A-1}), g, o. All are drawn as in torch.nn.LSTM.
+    Parameters of layer k, for D directions, K bands, S = D * K, A axes and H = hidden_size: `layers[k].weight_ih`
+    (S, (3 + A) * H, input), `layers[k].weight_hh` (S, (3 + A) * H, A * H), `layers[k].bias` (S, (3 + A) * H). Rows are
+    i, f_1 ... f_A (stable: f, l_1 ... l_{A-1}), g, o. All are drawn as in torch.nn.LSTM.
 
     Args:
         input_size: features of a cell's input.
@@ -43,6 +54,9 @@ class MultidimensionalLSTM(nn.Module):
         num_layers: layers.
         axes: extents of the input, at least one.
         cell: "stable" or "sum".
+        tied: all layers share their weights, but not their normalisation.
+        bands: K, of the last axis, with weights of their own: cell f of an extent F (with padding) has those of band
+            f * K // F.
         bidirectional: one bool, or one an axis.
         merge: "concat" or "sum" of the directions' outputs.
         bias: whether gates have one.
@@ -65,7 +79,10 @@ class MultidimensionalLSTM(nn.Module):
         hidden_size: int,
         num_layers: int = 1,
         axes: int = 2,
+        *,
         cell: Literal["stable", "sum"] = "stable",
+        tied: bool = False,
+        bands: int = 1,
         bidirectional: bool | Sequence[bool] = False,
         merge: Literal["concat", "sum"] = "concat",
         bias: bool = True,
@@ -77,57 +94,76 @@ class MultidimensionalLSTM(nn.Module):
         super().__init__()
         one_of("cell", cell, ("stable", "sum"))
         one_of("merge", merge, ("concat", "sum"))
+        if forget_bias is not None and not bias:
+            raise ValueError(f"forget_bias={forget_bias!r} needs bias, got bias=False")
         self.input_size = at_least("input_size", input_size, 1)
-        self.options = MultidimensionalOptions(at_least("axes", axes, 1), at_least("hidden_size", hidden_size, 1), cell)
+        self.num_layers = at_least("num_layers", num_layers, 1)
+        self.options = options = MultidimensionalOptions(
+            at_least("axes", axes, 1), at_least("hidden_size", hidden_size, 1), cell, at_least("bands", bands, 1)
+        )
         self.directions = directions(bidirectional, axes)
-        self.engine = engine
-        choose_engine(engine)
+        self.engine = known_engine(engine)
         probability("dropout", dropout)
-        at_least("num_layers", num_layers, 1)
         scans = len(self.directions)
         merges = [
             Merge(scans, hidden_size, merge, layer_norm, dropout if number + 1 < num_layers else 0.0)
             for number in range(num_layers)
         ]
         self.output_size = merges[-1].output_size
+        sizes = [input_size] + [self.output_size] * (num_layers - 1)
+        equal_if_tied(sizes, tied)
+        shapes = ParameterShapes(scans * bands, options.gates * hidden_size, hidden_size, 0, axes * hidden_size)
+        forget_blocks = [1] if cell == "stable" else range(1, axes + 1)
         self.layers = nn.ModuleList(
-            ScanParameters(
-                directions=scans,
-                blocks=3 + axes,
-                hidden_size=hidden_size,
-                input_size=layer_input,
-                incoming_size=axes * hidden_size,
-                bias=bias,
-                forget_blocks=[1] if cell == "stable" else range(1, axes + 1),
-                forget_bias=forget_bias,
-            )
-            for layer_input in [input_size] + [self.output_size] * (num_layers - 1)
+            ScanParameters(replace(shapes, input_size=layer_input), bias, forget_blocks, forget_bias)
+            for layer_input in (sizes[:1] if tied else sizes)
         )
         self.merges = nn.ModuleList(merges)
 
-    def forward(self, input: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def forward(
+        self, input: Tensor, lengths: Tensor | None = None, state: tuple[Tensor, Tensor | None] | None = None
+    ) -> tuple[Tensor, GridState]:
         """Run over a batch of grids.
 
         Args:
             input: (B, *extents, input_size); whatever its type, and under autocast, it is computed in the parameters'.
             lengths: (B,) along the first axis, or (B, axes); None if nothing is padded. Padding changes nothing.
+            state: what enters at each scan's first cells along the first axis, as an earlier call returned it; None is
+                zeros. A long input in pieces along the first axis, if that is scanned forward alone, gives what it
+                gives as one piece.
 
         Returns:
-            (B, *extents, output_size), zero at padded cells.
+            The output (B, *extents, output_size), zero at padded cells, and the state that leaves the last real cells
+            along the first axis.
 
         Raises:
-            ValueError: shape, type or lengths are wrong; the message names value and limit.
+            ValueError: shape, type, lengths or state are wrong; the message names value and limit.
         """
         lengths = checked_lengths(input, lengths, self.options.axes, self.input_size)
+        bands_fit(self.options.bands, input)
         extents = tuple(input.shape[1:-1])
         padded = ~real_cells(extents, lengths).unsqueeze(-1)
-        layers = cast(list[ScanParameters], self.layers)
+        layers = self._each_layer()
+        dtype = layers[0].weight_ih.dtype
+        leading = (self.num_layers, len(self.directions), len(input), *extents[1:])
+        size = self.options.hidden_size
+        given = None if state is None else checked_state(state, leading, (size, size), lengths, dtype)
         with full_precision(input.device):
-            x = input.to(layers[0].weight_ih.dtype).masked_fill(padded, 0)
-            scan = choose_engine(self.engine)(extents, lengths, self.directions)
-            for layer, merge in zip(layers, self.merges, strict=True):
-                x = merge(scan.multidimensional_layer(x, layer.weights(), self.options))
-            return x.masked_fill(padded, 0)
+            x = input.to(dtype).masked_fill(padded, 0)
+            scan = choose_engine(self.engine, self.options, x.device, x.dtype)(extents, lengths, self.directions)
+            left = []
+            for number, (layer, merge) in enumerate(zip(layers, self.merges, strict=True)):
+                entering = None if given is None else given.layer(number)
+                result = scan.multidimensional_layer(x, layer.weights(), self.options, entering)
+                x = merge(result.output)
+                left.append(result.state)
+            state_out = GridState.of(left)
+            assert state_out is not None
+            return x.masked_fill(padded, 0), state_out
+
+    def _each_layer(self) -> list[ScanParameters]:
+        """The parameters of every layer, which are the same for all if they are tied."""
+        return cast(list[ScanParameters], list(self.layers)) * (self.num_layers // len(self.layers))
 
     def multiply_adds(self, extents: Sequence[int]) -> int:
         """Multiply-adds of the matrix products for one utterance with these extents, exactly.
@@ -135,7 +171,9 @@ class MultidimensionalLSTM(nn.Module):
         >>> MultidimensionalLSTM(3, 5).multiply_adds((10, 4)) == 10 * 4 * 5 * 5 * (3 + 2 * 5)
         True
         """
-        return math.prod(extents) * sum(layer.multiply_adds() for layer in cast(list[ScanParameters], self.layers))
+        weights = sum(layer.weight_ih.numel() + layer.weight_hh.numel() for layer in self._each_layer())
+        return math.prod(extents) * weights // self.options.bands
 
     def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.options}, directions={len(self.directions)}, engine={self.engine!r}"
+        tied = ", tied" if len(self.layers) < self.num_layers else ""
+        return f"{self.input_size}, {self.options}, directions={len(self.directions)}{tied}, engine={self.engine!r}"

@@ -29,11 +29,15 @@ class Edge(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Cells `start` to `stop` of the schedule, and along each axis the edge to the next step, if there is one."""
+    """Cells `start` to `stop` of the schedule, and along each axis the edge to the next step, if there is one.
+
+    `entering` are those of its cells that have no predecessor along the first axis, if there are any.
+    """
 
     start: int
     stop: int
     edges: tuple[Edge | None, ...]
+    entering: Cells | None
 
 
 class Schedule(NamedTuple):
@@ -76,7 +80,13 @@ def diagonal_schedule(extents: tuple[int, ...], device: torch.device) -> Schedul
         counts = torch.bincount(diagonal[source], minlength=len(stops)).tolist()
         sources, targets = torch.split(position[source], counts), torch.split(position[target], counts)
         edges.append(_edges(sources, targets, starts, device))
-    steps = tuple(Step(*fields) for fields in zip(starts, stops, zip(*edges, strict=True), strict=True))
+    first = (coordinates[order, 0] == 0).nonzero().flatten()
+    counts = torch.bincount(diagonal[order[first]], minlength=len(stops)).tolist()
+    entering = [
+        _cells(cells - start, device) if len(cells) else None
+        for cells, start in zip(torch.split(first, counts), starts, strict=True)
+    ]
+    steps = tuple(Step(*fields) for fields in zip(starts, stops, zip(*edges, strict=True), entering, strict=True))
     borders = tuple((coordinates[order, axis] == 0).nonzero().flatten().to(device) for axis in range(len(extents)))
     return Schedule(coordinates.to(device), order.to(device), position.to(device), steps, borders)
 
@@ -122,6 +132,8 @@ class ScanOrder:
             found.append((schedule.position[mirrored] * batch + utterance + number * cells * batch).reshape(-1))
         self.schedule = schedule
         self.batch = batch
+        self.extents = extents
+        self._lengths, self._directions = lengths, directions
         self._visited = torch.stack(visited)
         self._visited_apart = (
             self._visited * len(directions) + torch.arange(len(directions), device=lengths.device)[:, None]
@@ -140,6 +152,32 @@ class ScanOrder:
     def from_scan(self, scanned: Tensor) -> Tensor:
         """(directions, cells * B, C) -> (B * cells, directions, C), the inverse of `to_scan`."""
         return self._permuted(scanned, self._found, self._visited_apart)
+
+    def last_coordinates(self) -> Tensor:
+        """Where each row of a scan is along the last axis in natural order, (directions, cells * B)."""
+        return self._visited % self.extents[-1]
+
+    def entering(self, state: Tensor) -> Tensor:
+        """What enters along the first axis, natural order -> the rows of `Schedule.borders[0]`.
+
+        (directions, B, *extents[1:], C) -> (directions, cells * B, C).
+        """
+        positions = self._along_first(first=True) % (len(self.schedule.order) * self.batch)
+        rows = torch.argsort(positions)
+        return state.flatten(1, -2).gather(1, rows.unsqueeze(-1).expand(-1, -1, state.shape[-1]))
+
+    def leaving(self, scanned: Tensor) -> Tensor:
+        """The last real cells along the first axis, (directions, cells * B, C) -> (directions, B, *extents[1:], C)."""
+        rows = _rows(scanned.flatten(0, 1), self._along_first(first=False))
+        return rows.view(len(self._directions), self.batch, *self.extents[1:], -1)
+
+    def _along_first(self, first: bool) -> Tensor:
+        """The scan rows of the first or last cells of each scan along the first axis, (directions, B * rest)."""
+        found = self._found.view(self.batch, self.extents[0], -1, len(self._directions))
+        last = self._lengths[:, 0] - 1
+        at = [torch.zeros_like(last) if direction[0] != first else last for direction in self._directions]
+        utterances = torch.arange(self.batch, device=last.device)
+        return torch.stack([found[utterances, at[d], :, d].flatten() for d in range(len(at))])
 
     @staticmethod
     def _permuted(tensor: Tensor, index: Tensor, inverse: Tensor) -> Tensor:

@@ -14,8 +14,18 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from asr.grid.arguments import real_cells
 from asr.grid.cells import Cell, GridCell, MultidimensionalCell
-from asr.grid.options import Direction, GridOptions, LayerWeights, MultidimensionalOptions
+from asr.grid.options import (
+    Direction,
+    GridOptions,
+    LayerOutput,
+    LayerState,
+    LayerWeights,
+    MultidimensionalOptions,
+    Options,
+)
+from asr.grid.recorded import Scan, grid_cell, multidimensional_cell, own, product, recorded_scan
 from asr.grid.schedule import ScanOrder, Schedule
 
 
@@ -23,48 +33,165 @@ class Wavefront:
     """The engine; see `asr.grid.options.Engine`. Memory along depth stays in scan order from layer to layer."""
 
     def __init__(self, extents: tuple[int, ...], lengths: Tensor, directions: Sequence[Direction]) -> None:
+        self.axes = len(extents)
         self.shape = (len(lengths), *extents, len(directions))
+        if not extents:  # a grid without axes is one cell an utterance, and so is one with a single axis of extent 1
+            extents, lengths, directions = (1,), lengths.new_ones(len(lengths), 1), [(False,)]
         self.order = ScanOrder(extents, lengths, directions)
+        self.lengths = lengths
+
+    @staticmethod
+    def refusal(options: Options, device: torch.device, dtype: torch.dtype) -> str | None:
+        return None
 
     def depth_memory(self, memory: Tensor) -> Tensor:
         return self.order.to_scan(memory.reshape(-1, *memory.shape[-2:]))
 
     def grid_layer(
-        self, inputs: Tensor, memory: Tensor | None, weights: LayerWeights, options: GridOptions
-    ) -> tuple[Tensor, Tensor | None]:
+        self,
+        inputs: Tensor,
+        memory: Tensor | None,
+        weights: LayerWeights,
+        options: GridOptions,
+        state: LayerState | None,
+        mask: Tensor | None,
+    ) -> LayerOutput:
+        x = self.order.to_every_scan(inputs.reshape(-1, inputs.shape[-1]))
+        if not hand_written(options):
+            return self._recorded_grid(inputs, x, memory, weights, options, state, mask)
         gate_inside = options.output_gate == "inside"
         along_axes = GridCell(options.axes, options.hidden_size, gate_inside)
-        rows = 4 * options.axes * options.hidden_size
-        x = self.order.to_every_scan(inputs.flatten(0, -2))
-        hidden, incoming = self._recurrence(x, LayerWeights(*(w[:, :rows] for w in weights)), along_axes)
+        rows = options.rows_of(options.axes).start
+        axes, depth = (
+            LayerWeights(*(w[:, :rows] for w in weights[:3])),
+            LayerWeights(*(w[:, rows:] for w in weights[:3])),
+        )
+        scanned = self._recurrence(x, axes, along_axes, state)
+        leaving = self._leaving(scanned.hidden[..., : options.hidden_size], scanned.memory)
         if memory is None:
-            return self._natural(hidden), None
-        seen = hidden if options.depth_priority else incoming
+            return LayerOutput(self._natural(scanned.hidden), None, leaving)
+        seen = scanned.hidden if options.priority else scanned.incoming
         along_depth = GridCell(1, options.hidden_size, gate_inside)
-        weight = gate_weight(LayerWeights(*(w[:, rows:] for w in weights)), along_depth)
-        hidden, memory = transform(torch.cat([seen, x], dim=-1), memory, weight, along_depth)
-        return self._natural(hidden), memory
+        hidden, memory = transform(torch.cat([seen, x], dim=-1), memory, gate_weight(depth, along_depth), along_depth)
+        return LayerOutput(self._natural(hidden), memory, leaving)
 
-    def multidimensional_layer(self, inputs: Tensor, weights: LayerWeights, options: MultidimensionalOptions) -> Tensor:
-        cell = MultidimensionalCell(options.axes, options.hidden_size, stable=options.cell == "stable")
-        hidden, _ = self._recurrence(self.order.to_every_scan(inputs.flatten(0, -2)), weights, cell)
-        return self._natural(hidden)
+    def multidimensional_layer(
+        self, inputs: Tensor, weights: LayerWeights, options: MultidimensionalOptions, state: LayerState | None
+    ) -> LayerOutput:
+        x = self.order.to_every_scan(inputs.reshape(-1, inputs.shape[-1]))
+        if options.bands == 1:
+            cell = MultidimensionalCell(options.axes, options.hidden_size, stable=options.cell == "stable")
+            scanned = self._recurrence(x, weights, cell, state)
+            return LayerOutput(self._natural(scanned.hidden), None, self._leaving(scanned.hidden, scanned.memory))
+        nothing, bands = x[..., :0], self._bands(options.bands, x)
+        scan = Scan(x, from_input(x, weights, bands), nothing, nothing, nothing, bands)
+        sizes = options.hidden_size, options.hidden_size
+        left = recorded_scan(
+            self.order, multidimensional_cell(weights, options), scan, self._entering(state, x, *sizes), options.axes
+        )
+        return LayerOutput(self._natural(left.output), None, self._leaving(left.hidden[0], left.memory[0]))
 
-    def _recurrence(self, x: Tensor, weights: LayerWeights, cell: Cell) -> tuple[Tensor, Tensor]:
-        return recurrence(x, gate_weight(weights, cell), cell, self.order.schedule, self.shape[0])
+    def _recorded_grid(
+        self,
+        inputs: Tensor,
+        x: Tensor,
+        memory: Tensor | None,
+        weights: LayerWeights,
+        options: GridOptions,
+        state: LayerState | None,
+        mask: Tensor | None,
+    ) -> LayerOutput:
+        bands = self._bands(options.bands, x)
+        hidden = x[..., :0]
+        if options.depth == "gru":  # each direction's part of the input, which is one for all where they are summed
+            parts = torch.unflatten(inputs, -1, (-1, options.hidden_size)).expand(*self.shape, -1)
+            hidden = self.order.to_scan(parts.reshape(-1, *parts.shape[-2:]))
+        masks = x[..., :0]
+        if mask is not None:
+            masks = mask.flatten(2).repeat(1, len(self.order.schedule.order), 1)
+        depth_memory = x[..., :0] if memory is None else memory
+        scan = Scan(x, from_input(x, weights, bands), hidden, depth_memory, masks, bands)
+        entering = self._entering(state, x, options.width, options.memory_size)
+        left = recorded_scan(self.order, grid_cell(weights, options), scan, entering, options.axes)
+        leaving = self._leaving(left.hidden[0], left.memory[0]) if options.axes else None
+        return LayerOutput(self._natural(left.output), None if memory is None else left.depth_memory, leaving)
+
+    def _recurrence(self, x: Tensor, weights: LayerWeights, cell: Cell, state: LayerState | None) -> "Scanned":
+        weight = gate_weight(weights, cell)
+        border = None
+        if state is not None:
+            hidden, memory = self._entering(state, x, cell.hidden_size, cell.hidden_size)
+            border = torch.stack([memory, hidden], dim=2)
+        return recurrence(x, weight, cell, self.order.schedule, self.order.batch, border)
+
+    def _bands(self, bands: int, x: Tensor) -> Tensor:
+        """Which band each row belongs to, (D, rows, K), as a one in its column; 0 wide with one band."""
+        if bands == 1:
+            return x[..., :0]
+        band = self.order.last_coordinates() * bands // self.shape[-2]
+        return torch.nn.functional.one_hot(band, bands).to(x.dtype)
+
+    def _entering(
+        self, state: LayerState | None, x: Tensor, hidden_size: int, memory_size: int
+    ) -> tuple[Tensor, Tensor]:
+        """What enters along the first axis, in scan order; memory of cells without memory is 0 wide."""
+        rows = len(self.order.schedule.borders[0]) * self.order.batch
+        hidden, memory = (x.new_zeros(len(x), rows, size) for size in (hidden_size, memory_size))
+        if state is not None:
+            hidden = self.order.entering(state.hidden)
+            memory = memory if state.memory is None else self.order.entering(state.memory)
+        return hidden, memory
+
+    def _leaving(self, hidden: Tensor, memory: Tensor) -> LayerState:
+        """What leaves along the first axis, from all cells' vectors along it in scan order."""
+        real = real_cells(self.shape[1:-1], self.lengths)[:, 0].unsqueeze(-1)
+        left = [self.order.leaving(tensor).masked_fill(~real, 0) for tensor in (hidden, memory) if tensor.shape[-1]]
+        return LayerState(left[0], left[1] if len(left) > 1 else None)
 
     def _natural(self, scanned: Tensor) -> Tensor:
         return self.order.from_scan(scanned).view(*self.shape, -1)
 
 
+def hand_written(options: GridOptions) -> bool:
+    """Whether the recurrence below covers the options; `asr.grid.recorded` covers all."""
+    return options == GridOptions(
+        options.axes,
+        options.hidden_size,
+        depth="lstm" if options.depth == "lstm" else "none",
+        priority=("depth",) if options.priority else (),
+        output_gate=options.output_gate,
+    ) and bool(options.axes)
+
+
+def from_input(x: Tensor, weights: LayerWeights, bands: Tensor) -> Tensor:
+    """What input and bias add to the gates of all cells, (D, rows, R)."""
+    return product(x, weights.weight_ih, bands) + own(weights.bias, bands)
+
+
 def gate_weight(weights: LayerWeights, cell: Cell) -> Tensor:
     """The one matrix of a step's product, (D, A * H + I + 1, gates), from parameters with a row a gate."""
-    rows = torch.cat([weights.weight_hh, weights.weight_ih, weights.bias[:, :, None]], dim=2)
+    rows = torch.cat([weights.weight_hh, weights.weight_ih, weights.bias.unsqueeze(-1)], dim=2)
     return cell.arrange(rows).transpose(1, 2).contiguous()
 
 
-def recurrence(inputs: Tensor, weight: Tensor, cell: Cell, schedule: Schedule, batch: int) -> tuple[Tensor, Tensor]:
-    """Run a cell over a grid in D directions, from zero states.
+class Scanned(NamedTuple):
+    """What a recurrence computes.
+
+    Attributes:
+        hidden: the outgoing hidden vectors, (D, cells * batch, O * H).
+        incoming: the incoming ones, (D, cells * batch, A * H).
+        memory: the outgoing memory vectors along the first axis, (D, cells * batch, H).
+    """
+
+    hidden: Tensor
+    incoming: Tensor
+    memory: Tensor
+
+
+def recurrence(
+    inputs: Tensor, weight: Tensor, cell: Cell, schedule: Schedule, batch: int, border: Tensor | None
+) -> Scanned:
+    """Run a cell over a grid in D directions.
 
     Args:
         inputs: in scan order, (D, cells * batch, I).
@@ -72,13 +199,12 @@ def recurrence(inputs: Tensor, weight: Tensor, cell: Cell, schedule: Schedule, b
         cell: the elementwise part.
         schedule: of the grid.
         batch: utterances.
-
-    Returns:
-        The outgoing hidden vectors, (D, cells * batch, O * H), and the incoming ones, (D, cells * batch, A * H).
+        border: memory and hidden that enter along the first axis, (D, border cells * batch, 2, H); None is zeros.
     """
-    recorded = torch.is_grad_enabled() and (inputs.requires_grad or weight.requires_grad)
-    hidden, incoming = _Recurrence.apply(inputs, weight, cell, schedule, batch, recorded)  # type: ignore[no-untyped-call]
-    return hidden, incoming
+    given = [tensor for tensor in (inputs, weight, border) if tensor is not None]
+    recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+    arguments = inputs, weight, border, cell, schedule, batch, recorded
+    return Scanned(*_Recurrence.apply(*arguments))  # type: ignore[no-untyped-call]
 
 
 def transform(inputs: Tensor, memory: Tensor, weight: Tensor, cell: GridCell) -> tuple[Tensor, Tensor]:
@@ -102,8 +228,15 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, inputs: Tensor, weight: Tensor, cell: Cell, schedule: Schedule, batch: int, recorded: bool
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any,
+        inputs: Tensor,
+        weight: Tensor,
+        border: Tensor | None,
+        cell: Cell,
+        schedule: Schedule,
+        batch: int,
+        recorded: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         directions, rows, features = inputs.shape
         carried, sent = cell.axes * cell.hidden_size, cell.outputs * cell.hidden_size
         cells = [step.stop - step.start for step in schedule.steps]
@@ -118,30 +251,38 @@ class _Recurrence(torch.autograd.Function):
         state[..., 2 * carried : -1] = inputs
         state[..., -1] = 1
         arriving = _by_axis(state, batch, cell)
-        for along, border in zip(arriving, schedule.borders, strict=True):
-            along.index_fill_(1, border, 0)
+        for along, cells_there in zip(arriving, schedule.borders, strict=True):
+            along.index_fill_(1, cells_there, 0)
+        if border is not None:
+            arriving[0].index_copy_(1, schedule.borders[0], border.view(directions, -1, *arriving[0].shape[2:]))
         slots = [torch.split(along, cells, dim=1) for along in arriving]
         memories, operands = (torch.split(x, sizes, dim=1) for x in (state[..., :carried], state[..., carried:]))
         hidden = inputs.new_empty(directions, rows, sent)
+        memory = inputs.new_empty(directions, rows, cell.hidden_size)
         (all_gates, gates), (all_saved, saved) = buffer(weight.shape[2]), buffer(sent)
         scratch = _forward_scratch(state, batch, cell)
-        for number, (step, h) in enumerate(zip(schedule.steps, torch.split(hidden, sizes, dim=1), strict=True)):
+        written = zip(schedule.steps, *(torch.split(x, sizes, dim=1) for x in (hidden, memory)), strict=True)
+        for number, (step, h, m) in enumerate(written):
             torch.bmm(operands[number], weight, out=gates[number])
             own = scratch(cells[number])
             cell.forward(gates[number], memories[number], own.hidden, own.memory, saved[number])
             h.copy_(own.hidden)
+            m.copy_(own.memory[..., : cell.hidden_size])
             for axis, edge in enumerate(step.edges):
                 if edge is not None:
                     slots[axis][number + 1][:, edge.target] = own.leaving[axis % cell.outputs][:, edge.source]
         if recorded:
             ctx.save_for_backward(weight, state, all_gates, all_saved)
             ctx.cell, ctx.steps, ctx.batch = cell, schedule.steps, batch
+            ctx.border_shape = None if border is None else border.shape
         ctx.set_materialize_grads(False)
-        return hidden, state[..., carried : 2 * carried]
+        return hidden, state[..., carried : 2 * carried], memory
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_hidden: Tensor | None, d_incoming: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, d_hidden: Tensor | None, d_incoming: Tensor | None, d_left: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         weight, state, all_gates, all_saved = ctx.saved_tensors
         cell, steps, batch = ctx.cell, ctx.steps, ctx.batch
         carried = cell.axes * cell.hidden_size
@@ -153,11 +294,14 @@ class _Recurrence(torch.autograd.Function):
         stored = (state[..., :carried], state[..., carried:], all_gates, all_saved, d_inputs)
         memories, operands, gates, saved, d_x = (torch.split(x, sizes, dim=1) for x in stored)
         scratch = _backward_scratch(state, batch, cell, gates_size=weight.shape[2])
+        d_entered: list[Tensor] = []
         ahead: tuple[Tensor, ...] = ()
         for number in range(len(steps) - 1, -1, -1):
             step, own = steps[number], scratch(cells[number])
             rows = slice(step.start * batch, step.stop * batch)
             own.memory.zero_()
+            if d_left is not None:
+                own.memory[..., : cell.hidden_size].copy_(d_left[:, rows])
             own.hidden.zero_() if d_hidden is None else own.hidden.copy_(d_hidden[:, rows])
             for axis, edge in enumerate(step.edges):
                 if edge is not None:
@@ -170,7 +314,10 @@ class _Recurrence(torch.autograd.Function):
             if d_incoming is not None:
                 d_operand[..., :carried] += d_incoming[:, rows]
             ahead = own.leaving_by_axis
-        return d_inputs, d_weight, None, None, None, None
+            if ctx.border_shape is not None and step.entering is not None:
+                d_entered.insert(0, ahead[0][:, step.entering].clone())
+        d_border = None if ctx.border_shape is None else torch.cat(d_entered, dim=1).view(ctx.border_shape)
+        return d_inputs, d_weight, d_border, None, None, None, None
 
 
 class _ForwardStep(NamedTuple):

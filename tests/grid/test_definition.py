@@ -24,7 +24,7 @@ def test_grid_with_one_axis_and_no_depth_is_a_bidirectional_lstm() -> None:
     for direction, suffix in enumerate(("", "_reverse")):
         copy_into(lstm, layer.weight_ih[direction], layer.weight_hh[direction], layer.bias[direction], suffix)
     x = torch.randn(2, 6, 3, **DOUBLE)
-    torch.testing.assert_close(grid(x), lstm(x)[0], rtol=0, atol=1e-14)
+    torch.testing.assert_close(grid(x)[0], lstm(x)[0], rtol=0, atol=1e-14)
 
 
 def test_multidimensional_lstm_with_one_axis_is_an_lstm_with_either_cell() -> None:
@@ -34,7 +34,7 @@ def test_multidimensional_lstm_with_one_axis_is_an_lstm_with_either_cell() -> No
         layer = grid.layers[0]
         copy_into(lstm, layer.weight_ih[0], layer.weight_hh[0], layer.bias[0])
         x = torch.randn(2, 6, 3, **DOUBLE)
-        torch.testing.assert_close(grid(x), lstm(x)[0], rtol=0, atol=1e-14)
+        torch.testing.assert_close(grid(x)[0], lstm(x)[0], rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -44,7 +44,7 @@ def test_grid_that_is_one_cell_wide_is_an_lstm_along_the_other_axis(axis: int) -
     layer, rows, columns = grid.layers[0], slice(16 * axis, 16 * axis + 16), slice(4 * axis, 4 * axis + 4)
     copy_into(lstm, layer.weight_ih[0, rows], layer.weight_hh[0, rows, columns], layer.bias[0, rows])
     x = torch.randn(2, 6, 3, **DOUBLE)
-    output = grid(x.unsqueeze(2 - axis)).squeeze(2 - axis)
+    output = grid(x.unsqueeze(2 - axis))[0].squeeze(2 - axis)
     torch.testing.assert_close(output[..., columns], lstm(x)[0], rtol=0, atol=1e-14)
 
 
@@ -60,7 +60,14 @@ def lstm_equations(gates: Tensor, memory: Tensor, inside: bool) -> tuple[Tensor,
 @pytest.mark.parametrize("priority", [False, True])
 def test_two_by_two_grid_with_depth_written_out(output_gate: str, priority: bool) -> None:
     hidden_size, inside = 2, output_gate == "inside"
-    grid = GridLSTM(3, hidden_size, depth="lstm", depth_priority=priority, output_gate=output_gate, engine="definition")
+    grid = GridLSTM(
+        3,
+        hidden_size,
+        depth="lstm",
+        priority=["depth"] if priority else [],
+        output_gate=output_gate,
+        engine="definition",
+    )
     grid.double()
     layer = grid.layers[0]
     x = torch.randn(1, 2, 2, 3, **DOUBLE)
@@ -81,7 +88,7 @@ def test_two_by_two_grid_with_depth_written_out(output_gate: str, priority: bool
         frequency[t, f] = lstm_equations(gates(1, arriving, depth_in[t, f]), from_frequency[1], inside)
         seen = [time[t, f][0], frequency[t, f][0]] if priority else arriving
         expected, _ = lstm_equations(gates(2, seen, depth_in[t, f]), depth_memory[t, f], inside)
-        torch.testing.assert_close(grid(x)[0, t, f], expected, rtol=0, atol=1e-14)
+        torch.testing.assert_close(grid(x)[0][0, t, f], expected, rtol=0, atol=1e-14)
 
 
 def test_memory_along_depth_runs_through_the_layers() -> None:
@@ -92,7 +99,7 @@ def test_memory_along_depth_runs_through_the_layers() -> None:
             layer.weight_ih.zero_(), layer.weight_hh.zero_()
             layer.bias.copy_(torch.tensor([-50.0, 50.0, 0.0, 50.0]).repeat_interleave(2).repeat(2))
     x = torch.randn(1, 4, 3, **DOUBLE)
-    torch.testing.assert_close(grid(x), grid.input_projection(x)[..., 2:].tanh(), rtol=0, atol=1e-14)
+    torch.testing.assert_close(grid(x)[0], grid.input_projection(x)[..., 2:].tanh(), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("cell", ["stable", "sum"])
@@ -116,4 +123,4 @@ def test_multidimensional_cell_with_two_predecessors_written_out(cell: str) -> N
             memory = torch.sigmoid(first) * (mix * m_time + (1 - mix) * m_frequency)
         memory = memory + torch.sigmoid(i) * torch.tanh(g)
         cells[t, f] = torch.sigmoid(o) * torch.tanh(memory), memory
-        torch.testing.assert_close(grid(x)[0, t, f], cells[t, f][0], rtol=0, atol=1e-14)
+        torch.testing.assert_close(grid(x)[0][0, t, f], cells[t, f][0], rtol=0, atol=1e-14)

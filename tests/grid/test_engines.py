@@ -1,72 +1,129 @@
 """Every engine computes what the definition says: values and gradients, for every option, in float64."""
 
-import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from asr.grid import GridLSTM, MultidimensionalLSTM
-from asr.grid.engines import ENGINES, choose_engine
+from asr.grid import GridLSTM, GridState, MultidimensionalLSTM
+from asr.grid.engines import ENGINES
+from asr.grid.options import GridOptions
 
 FAST_ENGINES = sorted(set(ENGINES) - {"definition"})
-BIDIRECTIONAL = [False, True, [True, False], [False, True]]
+LENGTHS = torch.tensor([[4, 3], [2, 1], [3, 2]])
+EVERYTHING = {"peepholes": True, "coupled": True, "cell_clip": 0.3, "proj_size": 1, "output_gate": "inside"}
 GRIDS: list[dict[str, Any]] = [
-    {"depth": depth, "depth_priority": priority, "output_gate": gate, "bidirectional": bidirectional}
-    for depth, priority, gate, bidirectional in itertools.product(
-        ("lstm", "none"), (False, True), ("outside", "inside"), BIDIRECTIONAL
-    )
-    if depth == "lstm" or not priority
-]
-GRIDS += [
-    {"merge": "sum", "bidirectional": True, "depth": "lstm"},
-    {"merge": "sum", "bidirectional": True},
-    {"bias": False, "bidirectional": [True, False], "depth": "lstm"},
-    {"layer_norm": True, "bidirectional": True, "num_layers": 3},
-    {"layer_norm": True, "depth": "lstm", "num_layers": 3},
-    {"forget_bias": 2.0, "depth": "lstm"},
+    {},
+    {"depth": "lstm"},
+    {"depth": "lstm", "output_gate": "inside", "forget_bias": 2.0},
+    {"depth": "lstm", "priority": ["depth"]},
+    {"depth": "lstm", "priority": ["depth"], "output_gate": "inside"},
+    {"depth": "lstm", "merge": "sum"},
+    {"depth": "lstm", "merge": "sum", "priority": [0]},
+    {"depth": "lstm", "merge": "sum", "priority": ["depth", 1]},
+    {"depth": "lstm", "merge": "sum", "priority": [1, 0], "shared": True},
+    {"depth": "lstm", "bias": False},
+    {"depth": "lstm", "tied": True, "layer_norm": True},
+    {"depth": "relu"},
+    {"depth": "tanh", "priority": ["depth"]},
+    {"depth": "tanh", "shared": True, "bands": 2},
+    {"depth": "identity", "cell": "gru"},
+    {"priority": [1]},
+    {"priority": [1, 0], "cell": "rnn"},
+    {"merge": "sum", "layer_norm": True},
+    {"cell": "rnn"},
+    {"cell": "rnn", "depth": "tanh", "bands": 3},
+    {"cell": "gru"},
+    {"cell": "gru", "bias": False, "shared": True},
+    {"cell": "gru", "depth": "gru"},
+    {"cell": "gru", "depth": "gru", "merge": "sum", "tied": True, "priority": [0]},
+    {"cell": "gru", "depth": "gru", "bands": 2, "recurrent_dropout": 0.5, "shared": True},
+    {"shared": True},
+    {"shared": True, "depth": "lstm", **EVERYTHING},
+    {"peepholes": True},
+    {"coupled": True, "forget_bias": 1.0},
+    {"peepholes": True, "coupled": True, "bias": False},
+    {"cell_clip": 0.1},
+    {"output_gate": "inside"},
+    {"proj_size": 1},
+    {"proj_size": 1, "depth": "relu"},
+    {"bands": 2},
+    {"bands": 3, "depth": "lstm"},
+    {"bands": 2, "depth": "lstm", "priority": ["depth"], "recurrent_dropout": 0.5, **EVERYTHING},
+    {"recurrent_dropout": 0.5},
+    {"recurrent_dropout": 0.5, "cell": "rnn"},
 ]
 MULTIDIMENSIONAL: list[dict[str, Any]] = [
-    {"cell": cell, "bidirectional": bidirectional}
-    for cell, bidirectional in itertools.product(("stable", "sum"), BIDIRECTIONAL)
+    {},
+    {"cell": "sum"},
+    {"merge": "sum"},
+    {"bias": False},
+    {"layer_norm": True, "forget_bias": 1.0},
+    {"bands": 2},
+    {"bands": 3, "cell": "sum"},
 ]
-MULTIDIMENSIONAL += [{"merge": "sum", "bidirectional": True}, {"bias": False}, {"layer_norm": True, "forget_bias": 1.0}]
+MODULES = [(GridLSTM, options) for options in GRIDS] + [(MultidimensionalLSTM, options) for options in MULTIDIMENSIONAL]
+every_module = pytest.mark.parametrize(("kind", "options"), MODULES, ids=str)
+every_fast_engine = pytest.mark.parametrize("engine", FAST_ENGINES)
 
 
-def values_and_gradients(module: nn.Module, engine: str, x: Tensor, lengths: Tensor, direction: Tensor) -> list[Tensor]:
+def random_state(module: nn.Module, batch: int, rest: Sequence[int]) -> GridState:
+    options = module.options
+    grid = isinstance(options, GridOptions)
+    width, size = (options.width, options.memory_size) if grid else (options.hidden_size, options.hidden_size)
+    leading = (module.num_layers, len(module.directions), batch, *rest)
+    hidden, memory = (torch.randn(*leading, features, dtype=torch.float64) for features in (width, size))
+    return GridState(hidden, memory if size else None)
+
+
+def tensors(state: GridState | None) -> list[Tensor]:
+    return [tensor for tensor in state or () if tensor is not None]
+
+
+def values_and_gradients(
+    module: nn.Module, engine: str, x: Tensor, lengths: Tensor | None, state: GridState | None
+) -> list[Tensor]:
+    """Output and state that leaves, and what their random weighted sum has as gradients."""
     module.engine = engine
     module.zero_grad()
+    torch.manual_seed(1)  # of the weights and of dropout masks
     x = x.clone().requires_grad_()
-    output = module(x, lengths)
-    (output * direction).sum().backward()
-    return [output.detach(), x.grad, *(p.grad for p in module.parameters())]
+    if state is not None:
+        state = GridState(*(None if tensor is None else tensor.clone().requires_grad_() for tensor in state))
+    output, left = module(x, lengths, state)
+    values = [output, *tensors(left)]
+    sum((value * torch.randn_like(value)).sum() for value in values).backward()
+    inputs = [x, *tensors(state), *module.parameters()]
+    return [value.detach() for value in values] + [tensor.grad for tensor in inputs]
 
 
-def assert_engines_agree(module: nn.Module, engine: str, x: Tensor, lengths: Tensor) -> None:
-    direction = torch.randn(*x.shape[:-1], module.output_size, dtype=x.dtype)
-    expected = values_and_gradients(module, "definition", x, lengths, direction)
-    found = values_and_gradients(module, engine, x, lengths, direction)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+def assert_engines_agree(
+    module: nn.Module, engine: str, x: Tensor, lengths: Tensor | None, state: GridState | None = None
+) -> None:
+    if ENGINES[engine].refusal(module.options, x.device, x.dtype) is not None:
+        pytest.skip(f"engine {engine!r} refuses these options")
+    expected = values_and_gradients(module, "definition", x, lengths, state)
+    found = values_and_gradients(module, engine, x, lengths, state)
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("engine", FAST_ENGINES)
-@pytest.mark.parametrize("options", GRIDS, ids=str)
-def test_grid_equals_the_definition(engine: str, options: dict[str, Any]) -> None:
-    module = GridLSTM(3, 2, **{"num_layers": 2, **options}).double()
+@every_fast_engine
+@every_module
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_values_and_gradients_equal_the_definition(
+    engine: str, kind: Callable[..., nn.Module], options: dict[str, Any], both_ways: bool
+) -> None:
+    if options.get("priority", ["depth"]) != ["depth"] and "depth" in options and both_ways:
+        options = {**options, "bidirectional": [False, True]}
+    module = kind(3, 2, **{"num_layers": 2, "bidirectional": both_ways, **options}).double()
     x = torch.randn(3, 4, 3, 3, dtype=torch.float64)
-    assert_engines_agree(module, engine, x, torch.tensor([[4, 3], [2, 1], [3, 2]]))
+    state = random_state(module, 3, [3]) if both_ways else None
+    assert_engines_agree(module, engine, x, LENGTHS, state)
 
 
-@pytest.mark.parametrize("engine", FAST_ENGINES)
-@pytest.mark.parametrize("options", MULTIDIMENSIONAL, ids=str)
-def test_multidimensional_equals_the_definition(engine: str, options: dict[str, Any]) -> None:
-    module = MultidimensionalLSTM(3, 2, **{"num_layers": 2, **options}).double()
-    x = torch.randn(3, 4, 3, 3, dtype=torch.float64)
-    assert_engines_agree(module, engine, x, torch.tensor([[4, 3], [2, 1], [3, 2]]))
-
-
-@pytest.mark.parametrize("engine", FAST_ENGINES)
+@every_fast_engine
 @pytest.mark.parametrize("extents", [(4,), (1, 1), (1, 4), (4, 1), (2, 3, 2)])
 def test_any_number_of_axes_and_any_extents_equal_the_definition(engine: str, extents: tuple[int, ...]) -> None:
     axes = len(extents)
@@ -74,57 +131,72 @@ def test_any_number_of_axes_and_any_extents_equal_the_definition(engine: str, ex
     lengths = torch.tensor([list(extents), [max(1, extent - 1) for extent in extents]])
     for module in (
         GridLSTM(3, 2, 2, axes=axes, depth="lstm", bidirectional=True),
-        GridLSTM(3, 2, 2, axes=axes),
+        GridLSTM(3, 2, 2, axes=axes, bidirectional=[True] + [False] * (axes - 1)),
+        GridLSTM(3, 2, 1, axes=axes, cell="gru", recurrent_dropout=0.3, bidirectional=True),
         MultidimensionalLSTM(3, 2, 2, axes=axes, bidirectional=True),
         MultidimensionalLSTM(3, 2, 2, axes=axes, cell="sum"),
     ):
-        assert_engines_agree(module.double(), engine, x, lengths)
+        assert_engines_agree(module.double(), engine, x, lengths, random_state(module, 2, extents[1:]))
 
 
-@pytest.mark.parametrize("engine", FAST_ENGINES)
+@every_fast_engine
 @pytest.mark.parametrize(
-    "module",
+    "options",
     [
-        GridLSTM(2, 2, bidirectional=[True, False]),
-        GridLSTM(2, 2, depth="lstm", num_layers=2),
-        GridLSTM(2, 1, depth="lstm", depth_priority=True, output_gate="inside"),
-        MultidimensionalLSTM(2, 2, cell="stable"),
-        MultidimensionalLSTM(2, 2, cell="sum"),
+        {"depth": "lstm"},
+        {"depth": "lstm", "shared": True, "tied": True, **EVERYTHING},
+        {"depth": "gru", "cell": "gru"},
+        {"depth": "relu"},
+        {"depth": "tanh", "cell": "rnn"},
     ],
     ids=str,
 )
-def test_gradients_equal_finite_differences(engine: str, module: nn.Module) -> None:
-    module.double().engine = engine
+def test_without_axes_engines_equal_the_definition(engine: str, options: dict[str, Any]) -> None:
+    module = GridLSTM(3, 2, 3, axes=0, **options).double()
+    assert_engines_agree(module, engine, torch.randn(4, 3, dtype=torch.float64), None)
+
+
+@every_module
+def test_gradients_of_the_definition_equal_finite_differences(
+    kind: Callable[..., nn.Module], options: dict[str, Any]
+) -> None:
+    module = kind(2, 2, bidirectional=[True, False], engine="definition", **options).double()
     names, parameters = zip(*module.named_parameters(), strict=True)
-    lengths = torch.tensor([[3, 2], [2, 2]])
+    lengths = torch.tensor([[2, 3], [2, 2]])
 
-    def run(x: Tensor, *values: Tensor) -> Tensor:
-        return torch.func.functional_call(module, dict(zip(names, values, strict=True)), (x, lengths))
+    def run(x: Tensor, hidden: Tensor, memory: Tensor | None, *values: Tensor) -> list[Tensor]:
+        torch.manual_seed(1)  # of dropout masks
+        given = dict(zip(names, values, strict=True))
+        output, left = torch.func.functional_call(module, given, (x, lengths, (hidden, memory)))
+        return [output, *tensors(left)]
 
-    x = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(run, (x, *parameters), fast_mode=True)
+    entering = [None if tensor is None else tensor.requires_grad_() for tensor in random_state(module, 2, [3])]
+    x = torch.randn(2, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(run, (x, *entering, *parameters), fast_mode=True)
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 def test_without_gradients_the_values_are_the_same(engine: str) -> None:
     for module in (GridLSTM(3, 4, 2, depth="lstm", bidirectional=True, engine=engine), MultidimensionalLSTM(3, 4)):
         x = torch.randn(2, 3, 2, 3)
-        recorded = module(x)
+        recorded, _ = module(x)
         with torch.no_grad():
-            assert module(x).equal(recorded)
+            assert module(x)[0].equal(recorded)
 
 
 @pytest.mark.parametrize("engine", FAST_ENGINES)
 def test_gradient_of_the_input_alone_and_of_the_weights_alone(engine: str) -> None:
     module = GridLSTM(3, 2, depth="lstm", engine=engine).double()
     x = torch.randn(2, 3, 2, 3, dtype=torch.float64, requires_grad=True)
-    wanted_x, *wanted = torch.autograd.grad(module(x).sum(), (x, *module.parameters()))
-    torch.testing.assert_close(torch.autograd.grad(module(x.detach()).sum(), list(module.parameters())), tuple(wanted))
+    wanted_x, *wanted = torch.autograd.grad(module(x)[0].sum(), (x, *module.parameters()))
+    torch.testing.assert_close(
+        torch.autograd.grad(module(x.detach())[0].sum(), list(module.parameters())), tuple(wanted)
+    )
     for parameter in module.parameters():
         parameter.requires_grad_(False)
-    torch.testing.assert_close(torch.autograd.grad(module(x).sum(), x)[0], wanted_x)
+    torch.testing.assert_close(torch.autograd.grad(module(x)[0].sum(), x)[0], wanted_x)
 
 
 def test_an_unknown_engine_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="engine must be 'auto' or one of .*'wavefront'.*, got 'warp'"):
-        choose_engine("warp")
+        GridLSTM(3, 2, engine="warp")

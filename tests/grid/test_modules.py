@@ -15,11 +15,19 @@ from asr.grid import GridLSTM, MultidimensionalLSTM
 MODULES: dict[str, Callable[..., nn.Module]] = {
     "grid": GridLSTM,
     "grid with depth": lambda *args, **kwargs: GridLSTM(*args, depth="lstm", **kwargs),
-    "grid with depth last": lambda *args, **kwargs: GridLSTM(*args, depth="lstm", depth_priority=True, **kwargs),
+    "grid with depth last": lambda *args, **kwargs: GridLSTM(*args, depth="lstm", priority=["depth"], **kwargs),
     "multidimensional": MultidimensionalLSTM,
     "multidimensional sum": lambda *args, **kwargs: MultidimensionalLSTM(*args, cell="sum", **kwargs),
 }
 every_module = pytest.mark.parametrize("make", MODULES.values(), ids=MODULES)
+
+
+def run(module: nn.Module, *arguments: Any) -> Tensor:
+    """The output, without the state."""
+    output, _ = module(*arguments)
+    return output
+
+
 LENGTHS = torch.tensor([[5, 3], [2, 3], [4, 1]])
 
 
@@ -35,9 +43,9 @@ def padded_input(filling: float) -> Tensor:
 def test_each_utterance_gets_what_it_gets_alone(make: Callable[..., nn.Module]) -> None:
     module = make(4, 3, 2, bidirectional=True)
     x = padded_input(filling=0.5)
-    output = module(x, LENGTHS)
+    output = run(module, x, LENGTHS)
     for utterance, (time, frequency) in enumerate(LENGTHS.tolist()):
-        alone = module(x[utterance : utterance + 1, :time, :frequency])
+        alone = run(module, x[utterance : utterance + 1, :time, :frequency])
         torch.testing.assert_close(output[utterance, :time, :frequency], alone[0], rtol=0, atol=1e-6)
 
 
@@ -45,9 +53,9 @@ def test_each_utterance_gets_what_it_gets_alone(make: Callable[..., nn.Module]) 
 def test_padding_is_zero_in_the_output_and_has_no_effect_whatever_it_holds(make: Callable[..., nn.Module]) -> None:
     module = make(4, 3, 2, bidirectional=True)
     torch.manual_seed(1)
-    output = module(padded_input(filling=math.nan), LENGTHS)
+    output = run(module, padded_input(filling=math.nan), LENGTHS)
     torch.manual_seed(1)
-    assert output.equal(module(padded_input(filling=7.0), LENGTHS))
+    assert output.equal(run(module, padded_input(filling=7.0), LENGTHS))
     for utterance, (time, frequency) in enumerate(LENGTHS.tolist()):
         assert not output[utterance, time:].any()
         assert not output[utterance, :, frequency:].any()
@@ -61,7 +69,7 @@ def test_padding_gets_no_gradient_and_gives_none(make: Callable[..., nn.Module])
         torch.manual_seed(1)
         x = padded_input(filling).requires_grad_()
         module.zero_grad()
-        module(x, LENGTHS).square().sum().backward()
+        run(module, x, LENGTHS).square().sum().backward()
         gradients.append([x.grad, *(p.grad for p in module.parameters())])
     assert all(a.equal(b) for a, b in zip(*gradients, strict=True))
     assert not gradients[0][0][1, 2:].any()
@@ -71,9 +79,9 @@ def test_padding_gets_no_gradient_and_gives_none(make: Callable[..., nn.Module])
 def test_nan_in_one_utterance_reaches_no_other(make: Callable[..., nn.Module]) -> None:
     module = make(4, 3, 2, bidirectional=True)
     x = padded_input(filling=0.0)
-    expected = module(x, LENGTHS)
+    expected = run(module, x, LENGTHS)
     x[0, 1, 1, 2] = math.nan
-    output = module(x, LENGTHS)
+    output = run(module, x, LENGTHS)
     assert output[0].isnan().any()
     assert output[1:].equal(expected[1:])
 
@@ -81,8 +89,8 @@ def test_nan_in_one_utterance_reaches_no_other(make: Callable[..., nn.Module]) -
 @every_module
 def test_lengths_along_the_first_axis_are_enough(make: Callable[..., nn.Module]) -> None:
     module, x = make(4, 3, bidirectional=True), torch.randn(2, 5, 3, 4)
-    assert module(x, torch.tensor([5, 2])).equal(module(x, torch.tensor([[5, 3], [2, 3]])))
-    assert module(x).equal(module(x, torch.tensor([5, 5], dtype=torch.int32)))
+    assert run(module, x, torch.tensor([5, 2])).equal(run(module, x, torch.tensor([[5, 3], [2, 3]])))
+    assert run(module, x).equal(run(module, x, torch.tensor([5, 5], dtype=torch.int32)))
 
 
 @every_module
@@ -92,7 +100,7 @@ def test_a_forward_scan_sees_the_past_of_its_axes_and_a_backward_one_the_future(
     changed[0, 2, 1] += 1.0
     for both in (False, True):
         module = make(4, 3, 2, bidirectional=both)
-        moved = (module(changed) - module(x)).abs().sum(-1)[0] > 1e-9
+        moved = (run(module, changed) - run(module, x)).abs().sum(-1)[0] > 1e-9
         if both:
             assert moved.all()
         else:
@@ -107,8 +115,8 @@ def test_scanning_backward_is_scanning_the_flipped_input_forward(kind: Callable[
     for name, parameter in forward.layers[0].named_parameters():
         parameter.data = both.layers[0].get_parameter(name).data[1:]
     x = torch.randn(2, 5, 3, 4)
-    backward = both(x)[..., forward.output_size :]
-    torch.testing.assert_close(backward, forward(x.flip(1)).flip(1), rtol=0, atol=1e-6)
+    backward = run(both, x)[..., forward.output_size :]
+    torch.testing.assert_close(backward, run(forward, x.flip(1)).flip(1), rtol=0, atol=1e-6)
 
 
 @every_module
@@ -119,8 +127,8 @@ def test_directions_are_concatenated_or_summed(make: Callable[..., nn.Module]) -
     if not hasattr(summed, "input_projection"):
         summed.load_state_dict(concatenated.state_dict())
         x = torch.randn(2, 3, 2, 4)
-        expected = concatenated(x).unflatten(-1, (4, -1)).sum(-2)
-        torch.testing.assert_close(summed(x), expected)
+        expected = run(concatenated, x).unflatten(-1, (4, -1)).sum(-2)
+        torch.testing.assert_close(run(summed, x), expected)
 
 
 @every_module
@@ -152,7 +160,7 @@ def test_without_bias_there_are_no_bias_parameters_and_zero_input_gives_zero(mak
     module = make(4, 3, bias=False)
     assert not [name for name, _ in module.layers.named_parameters() if "bias" in name]
     if not hasattr(module, "input_projection"):
-        assert not module(torch.zeros(1, 3, 2, 4)).any()
+        assert not run(module, torch.zeros(1, 3, 2, 4)).any()
 
 
 @every_module
@@ -170,16 +178,16 @@ def test_multiply_adds_are_what_pytorch_counts(make: Callable[..., nn.Module]) -
 def test_dropout_is_between_layers_and_in_training_only(make: Callable[..., nn.Module]) -> None:
     x = torch.randn(2, 3, 2, 4)
     module = make(4, 3, 2, dropout=0.9)
-    assert not module(x).equal(module(x))
+    assert not run(module, x).equal(run(module, x))
     module.eval()
-    assert module(x).equal(module(x))
+    assert run(module, x).equal(run(module, x))
     single = make(4, 3, 1, dropout=0.9)
-    assert single(x).equal(single(x))
+    assert run(single, x).equal(run(single, x))
 
 
 @every_module
 def test_layer_norm_makes_every_real_output_zero_mean_and_unit_variance(make: Callable[..., nn.Module]) -> None:
-    output = make(4, 6, 2, layer_norm=True)(torch.randn(2, 3, 2, 4))
+    output = run(make(4, 6, 2, layer_norm=True), torch.randn(2, 3, 2, 4))
     torch.testing.assert_close(output.mean(-1), torch.zeros(2, 3, 2), rtol=0, atol=1e-5)
     torch.testing.assert_close(output.var(-1, correction=0), torch.ones(2, 3, 2), rtol=0, atol=1e-2)
 
@@ -188,14 +196,14 @@ def test_layer_norm_makes_every_real_output_zero_mean_and_unit_variance(make: Ca
 def test_autocast_computes_in_the_type_of_the_parameters(make: Callable[..., nn.Module]) -> None:
     module, x = make(4, 3, 2), torch.randn(2, 3, 2, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        assert module(x).equal(module(x.float()))
-        assert module(x.bfloat16()).dtype == torch.float32
+        assert run(module, x).equal(run(module, x.float()))
+        assert run(module, x.bfloat16()).dtype == torch.float32
 
 
 @every_module
 def test_input_need_not_be_contiguous(make: Callable[..., nn.Module]) -> None:
     module, x = make(4, 3), torch.randn(2, 4, 3, 2).transpose(1, 3)
-    assert module(x).equal(module(x.contiguous()))
+    assert run(module, x).equal(run(module, x.contiguous()))
 
 
 @every_module
@@ -203,8 +211,8 @@ def test_a_copy_and_a_reloaded_module_compute_the_same(make: Callable[..., nn.Mo
     module, other = make(4, 3, 2), make(4, 3, 2)
     other.load_state_dict(module.state_dict())
     x = torch.randn(2, 3, 2, 4)
-    assert copy.deepcopy(module)(x).equal(module(x))
-    assert other(x).equal(module(x))
+    assert run(copy.deepcopy(module), x).equal(run(module, x))
+    assert run(other, x).equal(run(module, x))
 
 
 @pytest.mark.parametrize(
@@ -214,7 +222,7 @@ def test_a_copy_and_a_reloaded_module_compute_the_same(make: Callable[..., nn.Mo
         ({"hidden_size": -2}, "hidden_size must be an integer of at least 1, got -2"),
         ({"hidden_size": 2.5}, "hidden_size must be an integer of at least 1, got 2.5"),
         ({"num_layers": 0}, "num_layers must be an integer of at least 1, got 0"),
-        ({"axes": 0}, "axes must be an integer of at least 1, got 0"),
+        ({"axes": -1}, "axes must be an integer of at least ., got -1"),
         ({"bidirectional": [True]}, r"bidirectional must be a bool or a list of 2 bools, one an axis, got \[True\]"),
         ({"bidirectional": [1, 0]}, r"bidirectional must be a bool or a list of 2 bools, one an axis, got \[1, 0\]"),
         ({"merge": "mean"}, "merge must be one of 'concat', 'sum', got 'mean'"),
@@ -228,15 +236,61 @@ def test_wrong_options_are_refused_with_value_and_limit(options: dict[str, Any],
             kind(**{"input_size": 4, "hidden_size": 3, **options})
 
 
-def test_options_of_one_module_alone_are_refused_with_value_and_limit() -> None:
-    with pytest.raises(ValueError, match="depth must be one of 'lstm', 'none', got 'relu'"):
-        GridLSTM(4, 3, depth="relu")
-    with pytest.raises(ValueError, match="output_gate must be one of 'outside', 'inside', got 'off'"):
-        GridLSTM(4, 3, output_gate="off")
-    with pytest.raises(ValueError, match="depth_priority needs a depth with a memory, and depth is 'none'"):
-        GridLSTM(4, 3, depth_priority=True)
+GRID_REFUSALS: list[tuple[dict[str, Any], str]] = [
+    ({"cell": "elman"}, "cell must be one of 'lstm', 'gru', 'rnn', got 'elman'"),
+    ({"depth": "elu"}, "depth must be one of 'none', 'lstm', 'gru', 'relu', 'tanh', 'identity', got 'elu'"),
+    ({"depth": "gru"}, "depth 'gru' needs cell 'gru', got cell 'lstm'"),
+    ({"depth": "lstm", "cell": "rnn"}, "depth 'lstm' needs cell 'lstm', got cell 'rnn'"),
+    ({"axes": 0}, "axes=0 needs a depth: with depth 'none' there is no dimension at all"),
+    ({"axes": 0, "depth": "lstm", "bands": 2}, "bands needs an axis, got bands=2 with axes=0"),
+    ({"axes": 0, "depth": "lstm", "recurrent_dropout": 0.5}, "recurrent_dropout needs an axis, .* with axes=0"),
+    ({"axes": 0, "depth": "lstm", "bidirectional": True}, "bidirectional needs an axis, .* with axes=0"),
+    ({"axes": 0, "depth": "relu", "peepholes": True}, "needs LSTM cells, got cell 'lstm', axes=0 and depth 'relu'"),
+    ({"output_gate": "off"}, "output_gate must be one of 'outside', 'inside', got 'off'"),
+    ({"output_gate": "inside", "cell": "gru"}, "output_gate='inside' needs LSTM cells, got cell 'gru'"),
+    ({"peepholes": True, "cell": "rnn"}, "peepholes=True needs LSTM cells, got cell 'rnn'"),
+    ({"coupled": True, "cell": "gru"}, "coupled=True needs LSTM cells, got cell 'gru'"),
+    ({"cell_clip": 2.0, "cell": "gru"}, "cell_clip=2.0 needs LSTM cells, got cell 'gru'"),
+    ({"cell_clip": 0.0}, "cell_clip must be a positive number or None, got 0.0"),
+    ({"cell_clip": math.nan}, "cell_clip must be a positive number or None, got nan"),
+    ({"proj_size": 2, "cell": "gru"}, "proj_size=2 needs LSTM cells, got cell 'gru'"),
+    ({"proj_size": 3}, "proj_size must be smaller than hidden_size 3, or 0 for none, got 3"),
+    ({"proj_size": -1}, "proj_size must be an integer of at least 0, got -1"),
+    ({"forget_bias": 1.0, "cell": "gru"}, "forget_bias=1.0 needs LSTM cells, got cell 'gru'"),
+    (
+        {"priority": ["depth"]},
+        r"priority \('depth',\) names 'depth', but axes=2 and depth='none' have the dimensions 0, 1",
+    ),
+    ({"priority": [2]}, r"priority \(2,\) names 2, but .* have the dimensions 0, 1"),
+    ({"priority": [True]}, r"priority \(True,\) names True, but .* have the dimensions 0, 1"),
+    ({"priority": [1, 1]}, r"priority \(1, 1\) names a dimension twice"),
+    (
+        {"priority": [0], "depth": "lstm", "bidirectional": True},
+        "axis 0 after the depth, whose hidden vector then takes the place of .* 3 features and the input 12",
+    ),
+    ({"tied": True, "num_layers": 2}, "tied layers must have inputs of equal size, but the first .* 4 .* second's 6"),
+    ({"bands": 0}, "bands must be an integer of at least 1, got 0"),
+    ({"recurrent_dropout": -0.1}, "recurrent_dropout must be at least 0 and below 1, got -0.1"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), GRID_REFUSALS, ids=[str(options) for options, _ in GRID_REFUSALS])
+def test_options_that_exclude_each_other_are_refused_by_name(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GridLSTM(4, 3, **options)
+
+
+def test_options_of_the_multidimensional_lstm_are_refused_with_value_and_limit() -> None:
     with pytest.raises(ValueError, match="cell must be one of 'stable', 'sum', got 'gru'"):
         MultidimensionalLSTM(4, 3, cell="gru")
+    with pytest.raises(ValueError, match="axes must be an integer of at least 1, got 0"):
+        MultidimensionalLSTM(4, 3, axes=0)
+
+
+@pytest.mark.parametrize("kind", [GridLSTM, MultidimensionalLSTM])
+def test_an_initial_bias_of_gates_without_bias_is_refused(kind: Callable[..., nn.Module]) -> None:
+    with pytest.raises(ValueError, match="forget_bias=1.0 needs bias, got bias=False"):
+        kind(4, 3, forget_bias=1.0, bias=False)
 
 
 GOOD = torch.zeros(2, 3, 2, 4)
@@ -272,7 +326,7 @@ def test_a_grid_learns_what_needs_both_axes() -> None:
     for _ in range(60):
         marks = (torch.rand(32, 6, 5) < 0.08).float()
         seen = (marks.cumsum(1).cumsum(2) > 0).float()
-        logits = head(grid(marks.unsqueeze(-1))).squeeze(-1)
+        logits = head(run(grid, marks.unsqueeze(-1))).squeeze(-1)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, seen)
         optimizer.zero_grad()
         loss.backward()
