@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from asr.data.augmentation import AugmentationConfig
 from asr.data.features import FeatureConfig
+from asr.data.tokens import read_tokenizer
 from asr.errors import InputError
 from asr.experiment import Experiment, read_experiment
 from asr.provenance import available_cores
@@ -29,6 +30,9 @@ CORPORA = ("librispeech", "an4", "table", "cuts", "embedded")
 A module may also have DEFAULT_SPLITS (split -> parts) and DEFAULT_HELD_OUT (split -> number of speakers), which are
 used when no split is named.
 """
+
+TRAINED_TOKENS = ("characters", "bpe")
+"""What --tokens may be beside the path of a file."""
 
 Number = TypeVar("Number", int, float)
 
@@ -90,6 +94,8 @@ def prepare_corpus(name: str, arguments: Sequence[str]) -> int:
     features, subsampling, speed = _training(options)
     criteria = _criteria(options)
     text_normalizer = normalizer(options.normalizer)
+    if options.tokens not in TRAINED_TOKENS:
+        read_tokenizer(options.tokens)  # before hours of downloading and decoding
     utterances, problems = module.read(options)
     preparation = Preparation(
         corpus=name,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from asr.data.features import FeatureConfig
-from asr.data.tokens import CharacterTokenizer, SentencePieceTokenizer, Tokenizer, minimum_frames, tokenizer_from_dict
+from asr.data.tokens import CharacterTokenizer, SentencePieceTokenizer, Tokenizer, minimum_frames, read_tokenizer
 from asr.errors import InputError
-from asr.files import read_json, write_json, write_text
+from asr.files import write_json, write_text
 from asr.text import Normalizer, describe_changes
 from data_prep import manifest
 from data_prep.manifest import Entry
@@ -167,7 +167,7 @@ def _fixed_tokens(preparation: Preparation) -> Tokenizer | None:
     if preparation.tokens == "characters":
         characters = preparation.normalizer.characters
         return None if characters is None else CharacterTokenizer(characters)
-    return tokenizer_from_dict(read_json(preparation.tokens))
+    return read_tokenizer(preparation.tokens)
 
 
 def _accepted(

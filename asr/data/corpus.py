@@ -13,8 +13,8 @@ from asr.data.augmentation import samples_at_speed
 from asr.data.cuts import audio_file, read_cuts, text_of
 from asr.data.features import FeatureConfig, FeatureStatistics
 from asr.data.sampling import enumerate_some
-from asr.data.store import statistics_from_dict
-from asr.data.tokens import Tokenizer, minimum_frames, tokenizer_from_dict
+from asr.data.store import read_statistics
+from asr.data.tokens import Tokenizer, minimum_frames, read_tokenizer
 from asr.errors import InputError
 from asr.files import read_json
 
@@ -41,34 +41,34 @@ class PreparedCorpus:
             raise InputError(f"data.root {str(self.root)!r} is not a folder; prepare a corpus with asr-prepare")
 
     @cached_property
-    def token_data(self) -> dict[str, Any]:
-        """The content of `tokens.json`, plain data."""
-        return self._read("tokens.json")
-
-    @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Text <-> token ids."""
-        try:
-            return tokenizer_from_dict(self.token_data)
-        except InputError as error:
-            raise InputError(f"{self.root / 'tokens.json'}: {error}") from error
+        """Text <-> token ids, by `tokens.json`."""
+        self._check_root()
+        return read_tokenizer(self.root / "tokens.json")
+
+    @property
+    def token_data(self) -> dict[str, Any]:
+        """The token set as plain data."""
+        return self.tokenizer.to_dict()
 
     @cached_property
     def normalizer(self) -> str:
         """Identifier of the rules that the texts were normalised by, for example "english/1"."""
         data = self._read("normalization.json")
-        try:
-            return f"{data['name']}/{data['version']}"
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{self.root / 'normalization.json'}: needs the keys 'name' and 'version'") from error
+        if not isinstance(data, dict) or not isinstance(data.get("name"), str) or "version" not in data:
+            raise InputError(f"{self.root / 'normalization.json'}: needs the keys 'name' and 'version'")
+        return f"{data['name']}/{data['version']}"
 
     def statistics(self, features: FeatureConfig) -> FeatureStatistics | None:
-        """The statistics found at preparation, if they are of these features."""
+        """The statistics found at preparation; None if there are none, or they are of other features.
+
+        Raises:
+            InputError: see `asr.data.store.read_statistics`.
+        """
         path = self.root / "feature_stats.json"
         if not path.is_file():
             return None
-        data = self._read(path.name)
-        return statistics_from_dict(data) if data.get("features") == features.spectrum() else None
+        return read_statistics(path, features)
 
     def has(self, split: str) -> bool:
         """Whether there is a manifest of this name or path."""

@@ -13,7 +13,8 @@ import fcntl
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,12 @@ class FeatureStore:
 
     def __init__(self, folder: Path) -> None:
         index = read_json(folder / "index.json")
-        self.num_mels: int = index["num_mels"]
-        ends = np.cumsum(index["frames"])
-        self._ranges = dict(zip(index["ids"], zip(ends - index["frames"], ends, strict=True), strict=True))
+        try:
+            self.num_mels = int(index["num_mels"])
+            ends = np.cumsum(index["frames"], dtype=np.int64)
+            self._ranges = dict(zip(index["ids"], zip(ends - index["frames"], ends, strict=True), strict=True))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{folder / 'index.json'} is not the index of a store: {error}") from error
         path = folder / "features.f16"
         expected = int(ends[-1]) * self.num_mels * 2
         if not path.is_file() or path.stat().st_size != expected:
@@ -110,12 +114,39 @@ def statistics_of(
             for matrix in _compute(cuts, features, 1.0, num_workers, f"feature statistics of {name}"):
                 accumulator.add(matrix)
             write_json(path, {"features": features.spectrum(), **asdict(accumulator.result())})
-        return statistics_from_dict(read_json(path))
+        found = read_statistics(path, features)
+        if found is None:
+            raise InputError(f"{path}: of other features than its folder's name says; delete the folder")
+        return found
 
 
-def statistics_from_dict(data: Mapping[str, Any]) -> FeatureStatistics:
-    """The content of `feature_stats.json` -> statistics."""
-    return FeatureStatistics(tuple(data["mean"]), tuple(data["std"]), data["frames"])
+def read_statistics(path: Path, features: FeatureConfig) -> FeatureStatistics | None:
+    """The statistics in a `feature_stats.json`; None if they are of other features.
+
+    Raises:
+        InputError: the file cannot be read or holds something else; the message names it and what was expected.
+    """
+    data = read_json(path)
+    if not isinstance(data, dict) or not isinstance(data.get("features"), dict):
+        found = f"the keys {sorted(data)}" if isinstance(data, dict) else type(data).__name__
+        raise InputError(f"{path}: expected an object with 'features', 'mean', 'std' and 'frames', found {found}")
+    if data["features"] != features.spectrum():
+        return None
+    for name in ("mean", "std"):
+        values, least = data.get(name), 0.0 if name == "std" else -math.inf
+        if not isinstance(values, list) or len(values) != features.num_mels or not all(_is(v, least) for v in values):
+            of_std = ", not negative" if name == "std" else ""
+            expected = f"{features.num_mels} numbers{of_std}, one for each mel bin"
+            raise InputError(f"{path}: {name!r} must be {expected}, found {values!r:.100}")
+    frames = data.get("frames")
+    if not isinstance(frames, int) or not _is(frames, 1):
+        raise InputError(f"{path}: 'frames' must be how many were counted, at least 1, found {frames!r:.100}")
+    return FeatureStatistics(tuple(map(float, data["mean"])), tuple(map(float, data["std"])), frames)
+
+
+def _is(value: Any, least: float) -> bool:
+    """Whether it is a finite number of at least `least`."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= least
 
 
 def _compute(

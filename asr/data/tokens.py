@@ -1,15 +1,16 @@
 """Text <-> token ids. Id 0 is CTC's blank and belongs to no text."""
 
 import base64
-import binascii
 import io
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import sentencepiece
 
 from asr.errors import InputError
+from asr.files import read_json
 
 BLANK = "<blank>"
 
@@ -126,15 +127,36 @@ def tokenizer_from_dict(data: dict[str, Any]) -> Tokenizer:
     Raises:
         InputError: the kind is unknown or the data is not of its form.
     """
-    kind = data.get("kind")
-    if kind == "characters" and (data.get("tokens") or [None])[0] == BLANK:
-        return CharacterTokenizer(data["tokens"][1:])
-    if kind == "sentencepiece" and "model" in data:
+    if not isinstance(data, dict):
+        raise InputError(f"not a token set: expected an object with 'kind' and 'tokens', found {type(data).__name__}")
+    kind, tokens, model = data.get("kind"), data.get("tokens"), data.get("model")
+    if kind == "characters":
+        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens) or not tokens:
+            raise InputError(f"not a token set: 'tokens' must be a list of texts, found {tokens!r:.100}")
+        if tokens[0] != BLANK:
+            raise InputError(f"not a token set: its first token must be {BLANK!r}, found {tokens[0]!r}")
+        return CharacterTokenizer(tokens[1:])
+    if kind == "sentencepiece":
+        if not isinstance(model, str):
+            raise InputError(f"not a token set: 'model' must be the model in base64, found {model!r:.100}")
         try:
-            return SentencePieceTokenizer(base64.b64decode(data["model"], validate=True))
-        except (binascii.Error, RuntimeError) as error:
+            return SentencePieceTokenizer(base64.b64decode(model, validate=True))
+        except (ValueError, RuntimeError) as error:
             raise InputError(f"not a token set: its sentencepiece model cannot be read ({error})") from error
     raise InputError(f"not a token set: kind {kind!r} (known: 'characters', 'sentencepiece'), keys {sorted(data)}")
+
+
+def read_tokenizer(path: Path | str) -> Tokenizer:
+    """The tokenizer of a `tokens.json`.
+
+    Raises:
+        InputError: the file cannot be read or is not a token set; the message names it.
+    """
+    data = read_json(path)
+    try:
+        return tokenizer_from_dict(data)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def minimum_frames(ids: Sequence[int]) -> int:

@@ -42,6 +42,10 @@ def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
     ("name", "content", "question", "message"),
     [
         ("tokens.json", {"kind": "words"}, "tokenizer", "tokens.json: not a token set"),
+        ("tokens.json", {"kind": "words"}, "token_data", "tokens.json: not a token set: kind 'words'"),
+        ("tokens.json", ["A"], "token_data", "tokens.json: .*expected an object with 'kind' and 'tokens', found list"),
+        ("tokens.json", ["A"], "tokenizer", "tokens.json: .*expected an object with 'kind' and 'tokens', found list"),
+        ("normalization.json", {"name": 3, "version": 1}, "normalizer", "normalization.json: needs the keys"),
         ("normalization.json", {"name": "english"}, "normalizer", "normalization.json: needs the keys"),
         ("normalization.json", ["english", 1], "normalizer", "normalization.json: needs the keys"),
     ],
@@ -60,6 +64,31 @@ def test_statistics_count_only_for_the_features_they_are_of(root: Path) -> None:
     assert corpus.statistics(features) == FeatureStatistics((1.0, 2.0, 3.0), (1.0, 1.0, 1.0), 9)
     assert corpus.statistics(FeatureConfig(num_mels=3, normalization="utterance")) is not None
     assert corpus.statistics(FeatureConfig(num_mels=3, hop_length=80)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ([1, 2], "expected an object with 'features', 'mean', 'std' and 'frames', found list"),
+        ({"features": 3}, "expected an object with 'features', .* found the keys"),
+        ({"mean": None}, "'mean' must be 3 numbers, one for each mel bin, found None"),
+        ({"mean": 3}, "'mean' must be 3 numbers, .*found 3"),
+        ({"mean": [1.0, 2.0]}, r"'mean' must be 3 numbers, .*found \[1.0, 2.0\]"),
+        ({"mean": [1.0, 2.0, "x"]}, "'mean' must be 3 numbers"),
+        ({"std": [1.0, 2.0, -1.0]}, "'std' must be 3 numbers, not negative, one for each mel bin"),
+        ({"std": [1.0, 2.0, True]}, "'std' must be 3 numbers"),
+        ({"std": [[1.0], 2.0, 3.0]}, "'std' must be 3 numbers"),
+        ({"frames": 0}, "'frames' must be how many were counted, at least 1, found 0"),
+        ({"frames": "9"}, "'frames' must be how many were counted, at least 1, found '9'"),
+        ({"frames": 9.5}, "'frames' must be"),
+    ],
+)
+def test_statistics_of_another_form_are_refused_with_their_file(root: Path, changes: Any, message: str) -> None:
+    features = FeatureConfig(num_mels=3)
+    data = {"features": features.spectrum(), "mean": [1.0, 2.0, 3.0], "std": [1.0] * 3, "frames": 9}
+    write_json(root / "feature_stats.json", {**data, **changes} if isinstance(changes, dict) else changes)
+    with pytest.raises(InputError, match=f"feature_stats.json: {message}"):
+        PreparedCorpus(root).statistics(features)
 
 
 def test_a_split_that_does_not_exist_is_answered_with_those_that_do(root: Path) -> None:

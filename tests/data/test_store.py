@@ -100,6 +100,30 @@ def test_a_store_of_the_wrong_size_is_done_again(tmp_path: Path, speech_cuts: Cu
     assert torch.equal(build(tmp_path, speech_cuts)["u2"], expected)
 
 
+@pytest.mark.parametrize(
+    "index", [[1], {}, {"num_mels": 20, "ids": ["u2"], "frames": ["x"]}, {"num_mels": 20, "ids": 7, "frames": [3]}]
+)
+def test_a_store_with_another_kind_of_index_is_done_again(tmp_path: Path, speech_cuts: CutSet, index: object) -> None:
+    expected = build(tmp_path, speech_cuts)["u2"]
+    [folder] = (tmp_path / "stores").iterdir()
+    (folder / "index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match="index.json is not the index of a store"):
+        FeatureStore(folder)
+    assert torch.equal(build(tmp_path, speech_cuts)["u2"], expected)
+
+
+def test_kept_statistics_that_were_tampered_with_are_named(tmp_path: Path, speech_cuts: CutSet) -> None:
+    statistics_of(tmp_path / "stores", "train", speech_cuts, FEATURES, 0)
+    [path] = (tmp_path / "stores").glob("*/feature_stats.json")
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, "mean": "low"}))
+    with pytest.raises(InputError, match="feature_stats.json: 'mean' must be 20 numbers"):
+        statistics_of(tmp_path / "stores", "train", speech_cuts, FEATURES, 0)
+    path.write_text(json.dumps({**data, "features": {"num_mels": 3}}))
+    with pytest.raises(InputError, match="feature_stats.json: of other features"):
+        statistics_of(tmp_path / "stores", "train", speech_cuts, FEATURES, 0)
+
+
 def test_a_failure_leaves_no_store_behind(tmp_path: Path, speech_cuts: CutSet) -> None:
     path = audio_file(speech_cuts[3])
     content = path.read_bytes()

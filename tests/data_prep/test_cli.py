@@ -265,6 +265,16 @@ def test_what_is_wrong_in_a_configuration_is_one_line_with_its_file(run, tmp_pat
     assert len(err.splitlines()) == 1
 
 
+def test_a_bad_token_file_is_said_before_the_corpus_is_read(run, corpus, tmp_path):
+    (tmp_path / "tokens.json").write_text('["A"]')
+    corpus.root.rename(tmp_path / "moved")
+    code, _, err = run(*PARTS, "--tokens", str(tmp_path / "tokens.json"))
+    assert code == 1
+    assert err == (
+        f"error: {tmp_path / 'tokens.json'}: not a token set: expected an object with 'kind' and 'tokens', found list\n"
+    )
+
+
 def test_the_ctc_check_follows_the_subsampling(run, corpus):
     corpus.add("train-a", "15", 0, "FORTY LETTERS ARE TOO MANY FOR A FRAME EACH", seconds=2.0)
     assert run(*PARTS, "--subsampling", "4")[0] == 0
