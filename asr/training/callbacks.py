@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor
 
 from asr.data.batch import Batch
 from asr.errors import InputError
@@ -23,11 +24,15 @@ OPTIONS = "options"
 
 
 def epoch_metrics(trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
-    """What was logged in the epoch that ends; Lightning keeps the dev rates of an earlier validation, which are not."""
+    """What was logged of the epoch that ends.
+
+    Left out are what is of its last step alone, and dev rates of an earlier epoch's validation, which Lightning keeps.
+    """
     return {
         name: float(value)
         for name, value in sorted(trainer.callback_metrics.items())
         if torch.isfinite(value).all()
+        and not name.endswith("_step")
         and (not name.startswith("val_") or pl_module.validated_epoch == trainer.current_epoch)
     }
 
@@ -56,6 +61,44 @@ class LargestBatchFirst(Callback):
                 ) from error
             finally:
                 pl_module.zero_grad(set_to_none=True)
+
+
+class EpochLoss(Callback):
+    """Logs `train_loss`: the mean of an epoch's losses, each batch weighted by its utterances, over all processes.
+
+    The parts of an epoch before and after an interruption count together.
+    """
+
+    KEY = "epoch_loss"
+
+    def __init__(self) -> None:
+        self._sums = torch.zeros(2)  # of losses times utterances, and of utterances
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._sums = torch.zeros(2, device=pl_module.device)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        size = len(batch.utterance_ids)
+        loss = outputs["loss"].float() * trainer.accumulate_grad_batches  # by which Lightning has divided it
+        self._sums = self._sums.to(loss.device) + torch.stack([loss * size, torch.full_like(loss, size)])
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        total, utterances = self._everywhere(trainer)
+        if utterances:
+            # Every process has the same sums by now.
+            pl_module.log("train_loss", total / utterances, batch_size=1, sync_dist=False)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[self.KEY] = self._everywhere(trainer).tolist()
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._sums = torch.tensor(checkpoint.get(self.KEY, [0.0, 0.0])) * trainer.is_global_zero
+
+    def _everywhere(self, trainer: Trainer) -> Tensor:
+        """The sums over all processes, each of which must ask."""
+        return trainer.strategy.reduce(self._sums, reduce_op="sum")
 
 
 class DataWait(Callback):

@@ -23,7 +23,7 @@ from asr.data.datamodule import SpeechDataModule
 from asr.errors import InputError
 from asr.model import load_model, read_checkpoint
 from asr.recognizer import Recognizer
-from asr.training.callbacks import DataWait, EpochLine, LargestBatchFirst, ProgressBar, RunRecord
+from asr.training.callbacks import DataWait, EpochLine, EpochLoss, LargestBatchFirst, ProgressBar, RunRecord
 from asr.training.checkpoints import Interrupted, RunCheckpoints
 from asr.training.pictures import PosteriorPictures
 from asr.training.resume import check_consistency, check_description, stored_options
@@ -178,6 +178,7 @@ class FitCLI(LightningCLI):
         assert folder is not None
         callbacks: list[Callback] = [
             LargestBatchFirst(),
+            EpochLoss(),
             DataWait(),
             PosteriorPictures(training.pictures),
             EpochLine(folder.path.name),

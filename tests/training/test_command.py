@@ -18,10 +18,11 @@ from tone_corpus import write_tone_corpus
 
 from asr.cli import main
 from asr.data.audio import read_audio
+from asr.data.batch import Batch
 from asr.data.tokens import CharacterTokenizer
 from asr.files import read_jsonl, write_json
 from asr.model import LoadedModel, load_model, read_checkpoint
-from asr.recognizer import Recognizer
+from asr.recognizer import OptimizationConfig, Recognizer, learning_rate_factor
 from asr.training.checkpoints import RunCheckpoints
 
 
@@ -97,8 +98,11 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     resumed = last(run)
     for key in EXACT:
         assert differences(whole[key], resumed[key]) == []
-    rows = read_metrics(run)
-    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    timed = {"seconds", "data_wait", "utterances_per_second"}
+    rows = [checkpoint["callbacks"]["RunRecord"]["history"] for checkpoint in (whole, resumed)]
+    rows = [[{name: row[name] for name in row.keys() - timed} for row in history] for history in rows]
+    assert rows[0] == [pytest.approx(row, rel=1e-6) for row in rows[1]]
+    assert [row["epoch"] for row in read_metrics(run)] == ["1", "2", "3"]
 
 
 def test_a_run_interrupted_after_every_few_steps_is_still_the_same(
@@ -459,3 +463,36 @@ def test_an_interruption_where_a_validation_is_due_or_was_changes_nothing(
     assert len(whole["callbacks"]) >= 4
     for name in whole["callbacks"].keys() - {"RunRecord"}:  # which keeps times
         assert differences(whole["callbacks"][name], resumed["callbacks"][name]) == []
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_utterances_also_over_a_resume(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps: list[tuple[int, float, int]] = []
+    training_step = Recognizer.training_step
+
+    def noting(self: Recognizer, batch: Batch, batch_idx: int) -> torch.Tensor:
+        loss = training_step(self, batch, batch_idx)
+        steps.append((self.current_epoch, float(loss.detach()), len(batch.utterance_ids)))
+        return loss
+
+    monkeypatch.setattr(Recognizer, "training_step", noting)
+    with caplog.at_level("INFO"), monkeypatch.context() as patch:
+        interrupt_at(patch, 3)
+        assert fit(config) == 130
+    assert fit(config, "--ckpt_path", "last", "--trainer.max_epochs", "2") == 0
+    for epoch, row in enumerate(read_metrics(tmp_path / "run")):
+        losses, sizes = zip(*((loss, size) for e, loss, size in steps if e == epoch), strict=True)
+        assert sum(sizes) == 24
+        assert len(set(sizes)) > 1
+        mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / 24
+        assert float(row["train_loss"]) == pytest.approx(mean, rel=1e-5)
+        assert f"epoch {epoch + 1}/2, loss {mean:.3f}," in caplog.text
+
+
+def test_metrics_have_the_learning_rate_of_the_last_step(config: Path, tmp_path: Path) -> None:
+    assert fit(config, "--model.optimization.schedule", "linear", "--data.augmentation.speed_factors", "[1.0]") == 0
+    rows = read_metrics(tmp_path / "run")
+    factor = learning_rate_factor(OptimizationConfig(schedule="linear"), total_steps=int(rows[-1]["step"]))
+    for row in rows:
+        assert float(row["learning_rate"]) == pytest.approx(5e-3 * factor(int(row["step"]) - 1), rel=1e-5)
