@@ -5,9 +5,10 @@ layers, arguments                   what they share: parameters, the merge of di
 options                             a layer as plain values, and the protocol that engines keep
 engines                             the engines by name
 definition                          cell by cell, the oracle of the tests
-wavefront, cells, schedule          plain PyTorch over anti-diagonals: the loop and its gradient, a step's
-                                    elementwise part, the order of the cells
-recorded                            the same for the less usual options, with the gradient left to autograd
+wavefront                           plain PyTorch over anti-diagonals, which takes its parts from
+schedule                            the order of the cells
+recurrence, cells                   the loop over steps and its gradient, a step's elementwise part: the usual cells
+recorded                            the same for all other options, with the gradient left to autograd
 """
 
 from asr.grid.grid_lstm import GridLSTM

@@ -1,0 +1,253 @@
+"""The recurrence of the usual cells, one anti-diagonal at a time, with a gradient written by hand.
+
+Recorded by autograd, a step would be some twenty operations, each with a result of its own. Here the gates of a step
+are one product over [h_1 ... h_A, x, 1], written where the backward pass will look for them, and the gradient is
+computed by a walk back over the steps. Memory for the backward pass is linear in cells: for the Grid LSTM
+8AH + I + 1 numbers a cell, utterance and direction.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from asr.grid.cells import Cell, GridCell
+from asr.grid.options import LayerWeights
+from asr.grid.schedule import Schedule
+
+
+def gate_weight(weights: LayerWeights, cell: Cell) -> Tensor:
+    """The one matrix of a step's product, (D, A * H + I + 1, gates), from parameters with a row a gate."""
+    rows = torch.cat([weights.weight_hh, weights.weight_ih, weights.bias.unsqueeze(-1)], dim=2)
+    return cell.arrange(rows).transpose(1, 2).contiguous()
+
+
+class Scanned(NamedTuple):
+    """What a recurrence computes.
+
+    Attributes:
+        hidden: the outgoing hidden vectors, (D, cells * batch, O * H).
+        incoming: the incoming ones, (D, cells * batch, A * H).
+        memory: the outgoing memory vectors along the first axis, (D, cells * batch, H).
+    """
+
+    hidden: Tensor
+    incoming: Tensor
+    memory: Tensor
+
+
+def recurrence(
+    inputs: Tensor, weight: Tensor, cell: Cell, schedule: Schedule, batch: int, border: Tensor | None
+) -> Scanned:
+    """Run a cell over a grid in D directions.
+
+    Args:
+        inputs: in scan order, (D, cells * batch, I).
+        weight: (D, A * H + I + 1, blocks * O * H), what hidden vectors, input and bias contribute to the gates.
+        cell: the elementwise part.
+        schedule: of the grid.
+        batch: utterances.
+        border: memory and hidden that enter along the first axis, (D, border cells * batch, 2, H); None is zeros.
+    """
+    given = [tensor for tensor in (inputs, weight, border) if tensor is not None]
+    recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+    arguments = inputs, weight, border, cell, schedule, batch, recorded
+    return Scanned(*_Recurrence.apply(*arguments))  # type: ignore[no-untyped-call]
+
+
+def transform(inputs: Tensor, memory: Tensor, weight: Tensor, cell: GridCell) -> tuple[Tensor, Tensor]:
+    """One LSTM transform of every row, without recurrence: the depth dimension of a grid.
+
+    Args:
+        inputs: (D, rows, K).
+        memory: (D, rows, H).
+        weight: (D, K + 1, 4 * H), the last row the bias.
+        cell: with one axis.
+
+    Returns:
+        hidden and memory, (D, rows, H) each.
+    """
+    hidden, new_memory = _Transform.apply(inputs, memory, weight, cell)  # type: ignore[no-untyped-call]
+    return hidden, new_memory
+
+
+class _Recurrence(torch.autograd.Function):
+    """`state` holds, for each direction, cell and utterance: incoming memory (A * H), incoming hidden (A * H), x, 1."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        weight: Tensor,
+        border: Tensor | None,
+        cell: Cell,
+        schedule: Schedule,
+        batch: int,
+        recorded: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        directions, rows, features = inputs.shape
+        carried, sent = cell.axes * cell.hidden_size, cell.outputs * cell.hidden_size
+        cells = [step.stop - step.start for step in schedule.steps]
+        sizes = [count * batch for count in cells]
+
+        def buffer(width: int) -> tuple[Tensor, Sequence[Tensor]]:
+            """A view a step: of a tensor of all cells if the backward pass will need it, else of the same few rows."""
+            whole = inputs.new_empty(directions, rows if recorded else max(sizes), width)
+            return whole, torch.split(whole, sizes, dim=1) if recorded else [whole[:, :size] for size in sizes]
+
+        state = inputs.new_empty(directions, rows, 2 * carried + features + 1)
+        state[..., 2 * carried : -1] = inputs
+        state[..., -1] = 1
+        arriving = _by_axis(state, batch, cell)
+        for along, cells_there in zip(arriving, schedule.borders, strict=True):
+            along.index_fill_(1, cells_there, 0)
+        if border is not None:
+            arriving[0].index_copy_(1, schedule.borders[0], border.view(directions, -1, *arriving[0].shape[2:]))
+        slots = [torch.split(along, cells, dim=1) for along in arriving]
+        memories, operands = (torch.split(x, sizes, dim=1) for x in (state[..., :carried], state[..., carried:]))
+        hidden = inputs.new_empty(directions, rows, sent)
+        memory = inputs.new_empty(directions, rows, cell.hidden_size)
+        (all_gates, gates), (all_saved, saved) = buffer(weight.shape[2]), buffer(sent)
+        scratch = _forward_scratch(state, batch, cell)
+        written = zip(schedule.steps, *(torch.split(x, sizes, dim=1) for x in (hidden, memory)), strict=True)
+        for number, (step, h, m) in enumerate(written):
+            torch.bmm(operands[number], weight, out=gates[number])
+            own = scratch(cells[number])
+            cell.forward(gates[number], memories[number], own.hidden, own.memory, saved[number])
+            h.copy_(own.hidden)
+            m.copy_(own.memory[..., : cell.hidden_size])
+            for axis, edge in enumerate(step.edges):
+                if edge is not None:
+                    slots[axis][number + 1][:, edge.target] = own.leaving[axis % cell.outputs][:, edge.source]
+        if recorded:
+            ctx.save_for_backward(weight, state, all_gates, all_saved)
+            ctx.cell, ctx.steps, ctx.batch = cell, schedule.steps, batch
+            ctx.border_shape = None if border is None else border.shape
+        ctx.set_materialize_grads(False)
+        return hidden, state[..., carried : 2 * carried], memory
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, d_hidden: Tensor | None, d_incoming: Tensor | None, d_left: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        weight, state, all_gates, all_saved = ctx.saved_tensors
+        cell, steps, batch = ctx.cell, ctx.steps, ctx.batch
+        carried = cell.axes * cell.hidden_size
+        back = weight[:, :-1].transpose(1, 2)
+        cells = [step.stop - step.start for step in steps]
+        sizes = [count * batch for count in cells]
+        d_weight = torch.zeros_like(weight)
+        d_inputs = state.new_empty(*state.shape[:2], state.shape[2] - 2 * carried - 1)
+        stored = (state[..., :carried], state[..., carried:], all_gates, all_saved, d_inputs)
+        memories, operands, gates, saved, d_x = (torch.split(x, sizes, dim=1) for x in stored)
+        scratch = _backward_scratch(state, batch, cell, gates_size=weight.shape[2])
+        d_entered: list[Tensor] = []
+        ahead: tuple[Tensor, ...] = ()
+        for number in range(len(steps) - 1, -1, -1):
+            step, own = steps[number], scratch(cells[number])
+            rows = slice(step.start * batch, step.stop * batch)
+            own.memory.zero_()
+            if d_left is not None:
+                own.memory[..., : cell.hidden_size].copy_(d_left[:, rows])
+            own.hidden.zero_() if d_hidden is None else own.hidden.copy_(d_hidden[:, rows])
+            for axis, edge in enumerate(step.edges):
+                if edge is not None:
+                    _accumulate(own.arriving[axis % cell.outputs], edge.source, ahead[axis][:, edge.target])
+            d_memory, d_operand = own.leaving[..., :carried], own.leaving[..., carried:-1]
+            cell.backward(gates[number], memories[number], saved[number], own.hidden, own.memory, own.gates, d_memory)
+            d_weight.baddbmm_(operands[number].transpose(1, 2), own.gates)
+            torch.bmm(own.gates, back, out=d_operand)
+            d_x[number].copy_(d_operand[..., carried:])
+            if d_incoming is not None:
+                d_operand[..., :carried] += d_incoming[:, rows]
+            ahead = own.leaving_by_axis
+            if ctx.border_shape is not None and step.entering is not None:
+                d_entered.insert(0, ahead[0][:, step.entering].clone())
+        d_border = None if ctx.border_shape is None else torch.cat(d_entered, dim=1).view(ctx.border_shape)
+        return d_inputs, d_weight, d_border, None, None, None, None
+
+
+class _ForwardStep(NamedTuple):
+    """Scratch memory of a step: what leaves its cells, as rows, and one output's memory and hidden by cell."""
+
+    memory: Tensor
+    hidden: Tensor
+    leaving: tuple[Tensor, ...]
+
+
+class _BackwardStep(NamedTuple):
+    """Scratch memory of a step: gradients of what leaves its cells, of its gates, and of its rows of `state`.
+
+    They arrive at `memory` and `hidden`, which `arriving` views by output and cell, and leave from `leaving`, which
+    `leaving_by_axis` views by axis and cell.
+    """
+
+    memory: Tensor
+    hidden: Tensor
+    arriving: tuple[Tensor, ...]
+    gates: Tensor
+    leaving: Tensor
+    leaving_by_axis: tuple[Tensor, ...]
+
+
+def _by_axis(state: Tensor, batch: int, cell: Cell) -> tuple[Tensor, ...]:
+    """Rows of `state` -> for each axis a view (D, cells, batch, 2, H) of incoming memory and hidden."""
+    pairs = state[..., : 2 * cell.axes * cell.hidden_size]
+    return pairs.view(len(state), -1, batch, 2, cell.axes, cell.hidden_size).unbind(4)
+
+
+def _forward_scratch(state: Tensor, batch: int, cell: Cell) -> Callable[[int], _ForwardStep]:
+    """Scratch memory for steps of so many cells; steps of equal size share it, and its views, which cost time too."""
+
+    @cache
+    def scratch(cells: int) -> _ForwardStep:
+        pairs = state.new_empty(len(state), cells, batch, 2, cell.outputs, cell.hidden_size)
+        memory, hidden = pairs.view(len(state), cells * batch, 2, -1).unbind(2)
+        return _ForwardStep(memory, hidden, pairs.unbind(4))
+
+    return scratch
+
+
+def _backward_scratch(state: Tensor, batch: int, cell: Cell, gates_size: int) -> Callable[[int], _BackwardStep]:
+    """Likewise. Two steps in succession may share it: gradients have arrived before others leave."""
+    forward_scratch = _forward_scratch(state, batch, cell)
+
+    @cache
+    def scratch(cells: int) -> _BackwardStep:
+        gates = state.new_empty(len(state), cells * batch, gates_size)
+        leaving = state.new_empty(len(state), cells * batch, state.shape[2])
+        return _BackwardStep(*forward_scratch(cells), gates, leaving, _by_axis(leaving, batch, cell))
+
+    return scratch
+
+
+def _accumulate(target: Tensor, cells: slice | Tensor, values: Tensor) -> None:
+    if isinstance(cells, slice):
+        target[:, cells].add_(values)
+    else:
+        target.index_add_(1, cells, values)
+
+
+class _Transform(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, memory: Tensor, weight: Tensor, cell: GridCell) -> tuple[Tensor, Tensor]:
+        gates = torch.baddbmm(weight[:, -1:], inputs, weight[:, :-1])
+        hidden, new_memory, saved = (torch.empty_like(memory) for _ in range(3))
+        cell.forward(gates, memory, hidden, new_memory, saved)
+        ctx.save_for_backward(inputs, memory, weight, gates, saved)
+        ctx.cell = cell
+        return hidden, new_memory
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_hidden: Tensor, d_memory: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        inputs, memory, weight, gates, saved = ctx.saved_tensors
+        d_gates, d_incoming = torch.empty_like(gates), torch.empty_like(memory)
+        ctx.cell.backward(gates, memory, saved, d_hidden.clone(), d_memory.clone(), d_gates, d_incoming)
+        d_inputs = torch.bmm(d_gates, weight[:, :-1].transpose(1, 2))
+        d_weight = torch.cat([torch.bmm(inputs.transpose(1, 2), d_gates), d_gates.sum(1, keepdim=True)], dim=1)
+        return d_inputs, d_incoming, d_weight, None
