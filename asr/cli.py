@@ -1,6 +1,7 @@
 """The `asr` command: a table of verbs, each of which parses its own options."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ VERBS = {
     "compare": ("one table of several runs", "asr.report.compare:main"),
     "transcribe": ("turn audio files into text", "asr.transcribe:main"),
     "models": ("size, cost and frame rate of configurations", "asr.report.models:main"),
+    "bench": ("time the Grid LSTM beside nn.LSTM, and measure its memory", "asr.bench.command:main"),
     "export": ("write a trained model as safetensors and JSON", "asr.model:export_main"),
     "doctor": ("report versions, devices, audio support and engines", "asr.doctor:main"),
 }
@@ -43,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         module, function = VERBS[verb][1].split(":")
-        return getattr(importlib.import_module(module), function)(rest)
+        code: int = getattr(importlib.import_module(module), function)(rest)
+        sys.stdout.flush()  # here, where a failure can still be told
+        return code
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -51,8 +55,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        _let_go_of_stdout()
         return 0
+    except OSError as error:
+        _let_go_of_stdout()
+        print(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+def _let_go_of_stdout() -> None:
+    """Discard what could not be printed: Python would try again when it exits, and complain."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError:  # it is no file, or closed
+        return
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -114,6 +115,25 @@ def test_a_reader_that_goes_away_is_no_error():
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_output_that_cannot_be_written_is_one_line_on_stderr_and_exit_code_1(flush):
+    code = (
+        "import sys, types; from asr import cli\n"
+        f"sys.modules['tried'] = types.SimpleNamespace(main=lambda arguments: print('a', flush={flush}) or 0)\n"
+        "cli.VERBS['try'] = ('', 'tried:main')\n"
+        "sys.exit(cli.main(['try']))"
+    )
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (1, "error: No space left on device\n")
+
+
+def test_a_file_that_cannot_be_used_is_named(verb, capsys):
+    verb(lambda arguments: Path("/nowhere/file").read_text())
+    assert cli.main(["try"]) == 1
+    assert capsys.readouterr().err == "error: /nowhere/file: No such file or directory\n"
 
 
 def test_the_installed_command_is_this_one():

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
@@ -25,6 +25,7 @@ from asr.model import load_model, read_checkpoint
 from asr.recognizer import Recognizer
 from asr.training.callbacks import DataWait, EpochLine, EpochLoss, LargestBatchFirst, ProgressBar, RunRecord
 from asr.training.checkpoints import Interrupted, RunCheckpoints
+from asr.training.event_log import EventLog, QuietWriters
 from asr.training.pictures import PosteriorPictures
 from asr.training.resume import check_consistency, check_description, stored_options
 from asr.training.run_folder import RunFolder
@@ -161,7 +162,7 @@ class FitCLI(LightningCLI):
         config = dict(self.config_init.trainer)
         config["callbacks"] = [*(config.get("callbacks") or []), *callbacks]
         if config.get("logger") in (None, True):
-            config["logger"] = TensorBoardLogger(self.folder.path, name=None, version="")
+            config["logger"] = EventLog(str(self.folder.path))
         if config.get("default_root_dir") is None:
             config["default_root_dir"] = str(self.folder.path)
         try:
@@ -265,11 +266,13 @@ def _own_arguments() -> Any:
 
 
 def quiet_lightning() -> None:
-    """Leave Lightning its warnings that help and drop the lines that do not."""
+    """Leave Lightning and TensorBoard what helps and drop the lines that do not."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(_CHATTER))
     for message in _HARMLESS:
         warnings.filterwarnings("ignore", message=message)
+    if not isinstance(threading.excepthook, QuietWriters):
+        threading.excepthook = QuietWriters(threading.excepthook)
 
 
 _CHATTER = (

@@ -2,7 +2,6 @@
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -10,6 +9,7 @@ from torch import Tensor
 from asr.data.batch import Batch
 from asr.data.tokens import BLANK
 from asr.decode.greedy import greedy_decode
+from asr.training.event_log import EventLog
 
 
 def posterior_figure(
@@ -60,7 +60,7 @@ class PosteriorPictures(Callback):
             self._batch = batch
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        logger = next((one for one in trainer.loggers if isinstance(one, TensorBoardLogger)), None)
+        logger = next((one for one in trainer.loggers if isinstance(one, EventLog)), None)
         if logger is None or self._batch is None or not trainer.is_global_zero:
             return
         batch = self._batch
@@ -78,5 +78,5 @@ class PosteriorPictures(Callback):
                 f"{batch.utterance_ids[index]}\nreference: {batch.texts[index]}\nhypothesis: {hypothesis}",
                 config.hop_length / config.sample_rate,
             )
-            logger.experiment.add_figure(f"dev/{batch.utterance_ids[index]}", figure, trainer.current_epoch)
+            logger.log_figure(f"dev/{batch.utterance_ids[index]}", figure, trainer.current_epoch)
         self._batch = None
