@@ -18,14 +18,8 @@ from data_prep.select import Candidate, Criteria, Selection, select
 from data_prep.splits import SplitPlan, assign
 from data_prep.utterance import Problem, Utterance
 from data_prep.verification import verify_all
-from data_prep.verify import (
-    SUBSAMPLING,
-    VerificationSettings,
-    Verified,
-    find_duplicates,
-    report_text,
-    verification_report,
-)
+from data_prep.verification_report import report_text, verification_report
+from data_prep.verify import SUBSAMPLING, VerificationSettings, Verified, find_duplicates
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,11 @@ class Problem:
         kind: a short fixed word: "missing-audio", "truncated", "empty-text", ...
         detail: one sentence with the value, the limit and the file.
         refused: whether the utterance is left out because of it.
+        value: what was measured, where the kind has a value; None elsewhere.
     """
 
     subject: str
     kind: str
     detail: str
     refused: bool
+    value: float | None = None

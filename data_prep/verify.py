@@ -1,9 +1,9 @@
 """Every file is decoded once, and everything that would spoil training or a score is named before it can."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from asr.data.audio import AudioError, file_samples, read_audio
 from asr.data.augmentation import samples_at_speed
@@ -18,10 +18,11 @@ SUBSAMPLING = 3
 
 
 class Kind(NamedTuple):
-    """A kind of problem: what it means, and whether its utterances are left out."""
+    """A kind of problem: what it means, whether its utterances are left out, and how its values are written."""
 
     refused: bool
     meaning: str
+    value: str = ""
 
 
 KINDS = {
@@ -45,14 +46,18 @@ KINDS = {
     "unknown-characters": Kind(True, "the normalised transcript has characters outside the token set"),
     "infeasible": Kind(True, "CTC has no path: fewer output frames than tokens and blanks between repeated ones"),
     "duplicate-id": Kind(True, "several utterances have this id, and none can be told to be the right one"),
-    "long": Kind(False, "the utterance is so long that it may not fit into memory, or holds several"),
-    "leading-silence": Kind(False, "much silence before the first sound"),
-    "trailing-silence": Kind(False, "much silence after the last sound"),
-    "quiet": Kind(False, "the loudest sample is far below full scale"),
-    "clipped": Kind(False, "many samples are at full scale"),
-    "narrow-band": Kind(False, "nothing is heard in the upper part of the spectrum"),
-    "fast-speech": Kind(False, "more characters a second than anyone speaks: is it the right transcript?"),
-    "slow-speech": Kind(False, "very few characters a second: is the transcript complete?"),
+    "long": Kind(False, "the utterance is so long that it may not fit into memory, or holds several", "{:.1f} s"),
+    "leading-silence": Kind(False, "much silence before the first sound", "{:.2f} s"),
+    "trailing-silence": Kind(False, "much silence after the last sound", "{:.2f} s"),
+    "quiet": Kind(False, "the loudest sample is far below full scale", "{:.4f} of full scale"),
+    "clipped": Kind(False, "many samples are at full scale", "{:.2%} of the samples"),
+    "narrow-band": Kind(False, "nothing is heard in the upper part of the spectrum", "{:.0f} Hz"),
+    "fast-speech": Kind(
+        False, "more characters a second than anyone speaks: is it the right transcript?", "{:.1f} characters a second"
+    ),
+    "slow-speech": Kind(
+        False, "very few characters a second: is the transcript complete?", "{:.1f} characters a second"
+    ),
     "converted": Kind(False, "the audio is a copy at another sample rate or with its channels averaged"),
     "duplicate-audio": Kind(False, "the same samples as another utterance"),
     "audio-in-two-splits": Kind(True, "a split to test on has the same samples"),
@@ -146,8 +151,8 @@ def verify_utterance(utterance: Utterance, normalized_text: str, settings: Verif
     return Verified(utterance.id, measurement, samples_of_file, tuple(problems))
 
 
-def _problem(utterance: Utterance, kind: str, detail: str) -> Problem:
-    return Problem(utterance.id, kind, detail, KINDS[kind].refused)
+def _problem(utterance: Utterance, kind: str, detail: str, value: float | None = None) -> Problem:
+    return Problem(utterance.id, kind, detail, KINDS[kind].refused, value)
 
 
 def _check_text(utterance: Utterance, text: str, settings: VerificationSettings) -> Iterator[Problem]:
@@ -177,7 +182,7 @@ def _check_format(utterance: Utterance, found: Measurement, settings: Verificati
         yield _problem(utterance, "too-short", detail)
     if found.seconds > settings.long_seconds:
         detail = f"{utterance.audio}: {found.seconds:.1f} s, more than {settings.long_seconds:g} s"
-        yield _problem(utterance, "long", detail)
+        yield _problem(utterance, "long", detail, found.seconds)
 
 
 def _check_sound(utterance: Utterance, found: Measurement, settings: VerificationSettings) -> Iterator[Problem]:
@@ -189,17 +194,18 @@ def _check_sound(utterance: Utterance, found: Measurement, settings: Verificatio
     for kind, seconds in (("leading-silence", found.leading_silence), ("trailing-silence", found.trailing_silence)):
         if seconds > settings.edge_silence:
             detail = f"{audio}: {seconds:.2f} s of {found.seconds:.2f} s, more than {settings.edge_silence:g} s"
-            yield _problem(utterance, kind, detail)
+            yield _problem(utterance, kind, detail, seconds)
     if found.peak < settings.quiet_peak:
         detail = f"{audio}: peak {found.peak:.4f} of full scale, less than {settings.quiet_peak:g}"
-        yield _problem(utterance, "quiet", detail)
+        yield _problem(utterance, "quiet", detail, found.peak)
     if found.clipped > settings.clipped_share:
         detail = f"{audio}: {found.clipped:.2%} of its samples, more than {settings.clipped_share:.2%}"
-        yield _problem(utterance, "clipped", detail)
+        yield _problem(utterance, "clipped", detail, found.clipped)
     limit = settings.bandwidth_share * found.sample_rate / 2
     if found.upper_frequency is not None and found.upper_frequency < limit:
         detail = f"{audio}: stops at {found.upper_frequency:.0f} Hz of {found.sample_rate / 2:.0f} Hz"
-        yield _problem(utterance, "narrow-band", f"{detail} (limit {limit:.0f} Hz, {BANDWIDTH_DROP:.0f} dB down)")
+        detail += f" (limit {limit:.0f} Hz, {BANDWIDTH_DROP:.0f} dB down)"
+        yield _problem(utterance, "narrow-band", detail, found.upper_frequency)
 
 
 def _check_pair(
@@ -216,7 +222,7 @@ def _check_pair(
     for kind, wrong in (("fast-speech", speed > settings.max_speed), ("slow-speech", speed < settings.min_speed)):
         if wrong:
             detail = f"{len(text)} characters in {found.seconds:.2f} s: {speed:.1f} a second, {text!r}"
-            yield _problem(utterance, kind, f"{utterance.audio}: {detail}")
+            yield _problem(utterance, kind, f"{utterance.audio}: {detail}", speed)
 
 
 def find_duplicates(utterances: Sequence[Utterance], verified: Sequence[Verified]) -> list[Problem]:
@@ -241,98 +247,3 @@ def find_duplicates(utterances: Sequence[Utterance], verified: Sequence[Verified
             detail = f"{other.audio}: the samples of {first.id!r} ({first.audio}), {texts}"
             problems.append(_problem(other, "duplicate-audio", detail))
     return problems
-
-
-def verification_report(
-    utterances: Sequence[Utterance],
-    verified: Sequence[Verified],
-    problems: Sequence[Problem],
-    texts: Sequence[str],
-    settings: VerificationSettings,
-) -> dict[str, Any]:
-    """Everything that was found, as plain data (the content of `verification.json`).
-
-    Args:
-        utterances: all that were listed.
-        verified: the findings, in the same order.
-        problems: those beside the findings: of listing the corpus, and duplicates.
-        texts: the normalised texts, in the same order.
-        settings: what was compared with.
-    """
-    everything = [*problems, *(problem for found in verified for problem in found.problems)]
-    refused = {problem.subject for problem in everything if problem.refused}
-    accepted = [found for found in verified if found.id not in refused]
-    seconds = sorted(found.measurement.seconds for found in accepted if found.measurement)
-    spoken = Counter(texts)
-    repeated = [(text, count) for text, count in spoken.most_common() if count > 1 and text]
-    return {
-        "utterances": len(utterances),
-        "accepted": len(accepted),
-        "refused": len(utterances) - len(accepted),
-        "without_audio": len(refused - {utterance.id for utterance in utterances}),
-        "accepted_hours": round(sum(seconds) / 3600, 4),
-        "accepted_seconds": {"shortest": seconds[0], "median": seconds[len(seconds) // 2], "longest": seconds[-1]}
-        if seconds
-        else None,
-        "formats": _formats(verified),
-        "problems": _by_kind(everything),
-        "texts": {
-            "distinct": len(spoken),
-            "repeated": len(repeated),
-            "most_repeated": [{"text": text, "times": count} for text, count in sorted(repeated, key=_frequency)[:10]],
-        },
-        "settings": asdict(settings),
-    }
-
-
-def _frequency(item: tuple[str, int]) -> tuple[int, str]:
-    return -item[1], item[0]
-
-
-def _formats(verified: Sequence[Verified]) -> list[dict[str, int]]:
-    found = Counter((v.measurement.sample_rate, v.measurement.channels) for v in verified if v.measurement)
-    return [{"sample_rate": rate, "channels": n, "files": files} for (rate, n), files in sorted(found.items())]
-
-
-def _by_kind(problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    groups: defaultdict[str, list[Problem]] = defaultdict(list)
-    for problem in problems:
-        groups[problem.kind].append(problem)
-    order = {kind: index for index, kind in enumerate(KINDS)}
-    return [
-        {
-            "kind": kind,
-            "meaning": KINDS[kind].meaning if kind in KINDS else "found while the corpus was listed",
-            "refused": any(problem.refused for problem in group),
-            "count": len(group),
-            "found": [
-                {"subject": problem.subject, "detail": problem.detail}
-                for problem in sorted(group, key=lambda p: (p.subject, p.detail))
-            ],
-        }
-        for kind, group in sorted(groups.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))
-    ]
-
-
-def report_text(report: dict[str, Any]) -> str:
-    """The report for people (the content of `verification.txt`): refusals first, each file with its reason."""
-    lines = [
-        f"{report['utterances']} utterances listed, {report['accepted']} accepted "
-        f"({report['accepted_hours']:.2f} h), {report['refused']} refused"
-    ]
-    if report["without_audio"]:
-        lines.append(f"{report['without_audio']} transcripts or rows refused that make no utterance")
-    lines += [f"{f['files']} files at {f['sample_rate']} Hz with {f['channels']} channels" for f in report["formats"]]
-    lines.append(
-        f"{report['texts']['distinct']} distinct texts, {report['texts']['repeated']} of them spoken repeatedly"
-    )
-    lines.append(
-        f"CTC was checked for {report['settings']['subsampling']} feature frames per output frame, and for training "
-        f"at up to {report['settings']['fastest_speed']:g} times the natural speed"
-    )
-    for refused, heading in ((True, "REFUSED"), (False, "KEPT, BUT LOOK AT")):
-        for group in report["problems"]:
-            if group["refused"] == refused:
-                lines += ["", f"{heading}: {group['kind']} ({group['count']}): {group['meaning']}"]
-                lines += [f"  {found['subject']}: {found['detail']}" for found in group["found"]]
-    return "\n".join(lines) + "\n"

@@ -14,16 +14,8 @@ from asr.data.tokens import CharacterTokenizer, minimum_frames
 from asr.errors import InputError
 from asr.text import normalizer
 from data_prep.cli import main as prepare_main
-from data_prep.utterance import Problem, Utterance
-from data_prep.verify import (
-    KINDS,
-    VerificationSettings,
-    Verified,
-    find_duplicates,
-    report_text,
-    verification_report,
-    verify_utterance,
-)
+from data_prep.utterance import Utterance
+from data_prep.verify import KINDS, VerificationSettings, Verified, find_duplicates, verify_utterance
 
 RATE = 16000
 SETTINGS = VerificationSettings(characters=normalizer("english").characters)
@@ -246,62 +238,6 @@ def test_equal_audio_is_found_across_file_formats_and_equal_ids_are_refused(tmp_
     assert str(one.audio) in found[0].detail
     assert str(other.audio) in found[0].detail
     assert "'OTHER WORDS'" in found[1].detail
-
-
-def make_report(folder: Path) -> tuple[dict[str, object], str]:
-    listed = [
-        utterance(write(folder / "b.flac", sound(3.0))),
-        utterance(write(folder / "a.flac", sound(1.0, seed=1))),
-        utterance(write(folder / "stereo.flac", np.stack([sound()] * 2, axis=1))),
-        utterance(folder / "gone.flac"),
-        utterance(write(folder / "quiet.flac", sound(2.0, seed=2) * 0.02)),
-    ]
-    verified = [verify_utterance(u, u.text or "", SETTINGS) for u in listed]
-    problems = [Problem("lost-7", "missing-audio", "lost-7 has a transcript and no audio", refused=True)]
-    texts = [u.text or "" for u in listed]
-    report = verification_report(listed, verified, [*problems, *find_duplicates(listed, verified)], texts, SETTINGS)
-    return report, report_text(report)
-
-
-def test_the_report_counts_and_names_everything(tmp_path: Path) -> None:
-    report, text = make_report(tmp_path)
-    assert json.loads(json.dumps(report, allow_nan=False))["accepted"] == 3
-    counts = {name: report[name] for name in ("utterances", "accepted", "refused", "without_audio", "accepted_hours")}
-    assert counts == {
-        "utterances": 5,
-        "accepted": 3,
-        "refused": 2,
-        "without_audio": 1,
-        "accepted_hours": round(6 / 3600, 4),
-    }
-    assert report["accepted_seconds"] == {"shortest": 1.0, "median": 2.0, "longest": 3.0}
-    assert report["formats"] == [
-        {"sample_rate": RATE, "channels": 1, "files": 3},
-        {"sample_rate": RATE, "channels": 2, "files": 1},
-    ]
-    assert report["texts"] == {
-        "distinct": 1,
-        "repeated": 1,
-        "most_repeated": [{"text": "GOOD MORNING", "times": 5}],
-    }
-    for part in ("stereo.flac", "gone.flac", "quiet.flac", "lost-7", "2 channels, expected 1"):
-        assert part in text
-    assert text.index("REFUSED: missing-audio (2)") < text.index("KEPT, BUT LOOK AT: quiet (1)")
-
-
-def test_the_report_does_not_depend_on_the_order_of_the_utterances(tmp_path: Path) -> None:
-    _, text = make_report(tmp_path)
-    listed = [utterance(tmp_path / f"{name}.flac") for name in ("quiet", "gone", "a", "stereo", "b")]
-    verified = [verify_utterance(u, u.text or "", SETTINGS) for u in listed]
-    problems = [Problem("lost-7", "missing-audio", "lost-7 has a transcript and no audio", refused=True)]
-    again = verification_report(listed, verified, problems, [u.text or "" for u in listed], SETTINGS)
-    assert report_text(again) == text
-
-
-def test_a_report_of_nothing_says_so() -> None:
-    report = verification_report([], [], [], [], SETTINGS)
-    assert report["accepted_seconds"] is None
-    assert report_text(report).startswith("0 utterances listed, 0 accepted (0.00 h), 0 refused")
 
 
 def test_every_kind_says_what_it_means() -> None:
