@@ -41,8 +41,12 @@ class OptimizationConfig:
     final_fraction: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
+        if not 0 < self.learning_rate < math.inf:
             raise InputError(f"model.optimization.learning_rate must be positive, got {self.learning_rate}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"model.optimization.weight_decay must be at least 0, got {self.weight_decay}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"model.optimization.betas must lie in [0, 1), got {self.betas}")
         for name in ("warmup_fraction", "final_fraction"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"model.optimization.{name} must lie in [0, 1], got {getattr(self, name)}")

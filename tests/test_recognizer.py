@@ -153,6 +153,12 @@ def test_a_constant_schedule_without_warm_up_stays_at_the_peak() -> None:
         ({"learning_rate": 0.0}, r"learning_rate must be positive, got 0\.0"),
         ({"warmup_fraction": 1.5}, r"warmup_fraction must lie in \[0, 1\], got 1\.5"),
         ({"final_fraction": -0.1}, r"final_fraction must lie in \[0, 1\], got -0\.1"),
+        ({"learning_rate": math.nan}, r"learning_rate must be positive, got nan"),
+        ({"learning_rate": math.inf}, r"learning_rate must be positive, got inf"),
+        ({"weight_decay": -1.0}, r"weight_decay must be at least 0, got -1\.0"),
+        ({"weight_decay": math.nan}, r"weight_decay must be at least 0, got nan"),
+        ({"betas": (0.9, 1.0)}, r"betas must lie in \[0, 1\), got \(0\.9, 1\.0\)"),
+        ({"betas": (-0.1, 0.9)}, r"betas must lie in \[0, 1\), got \(-0\.1, 0\.9\)"),
     ],
 )
 def test_impossible_optimisation_options_are_named(options: dict[str, float], words: str) -> None:
