@@ -41,7 +41,8 @@ format: install  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install  ## count parameters and multiply-adds of the models
+bench: install  ## time the Grid LSTM's engines beside nn.LSTM; count the models' parameters and multiply-adds
+	$(BIN)/asr bench grid
 	$(BIN)/asr models configs/*.yaml
 
 clean:  ## remove the virtual environment (runs/ is left alone)

@@ -12,6 +12,7 @@ The map (an arrow is an import, and none points back):
     asr.decode      log-probs -> text
     asr.score       text -> error rates
     asr.report      scores -> tables and pictures
+    asr.bench       what the grid costs: time and memory beside its references
 
 Dimensions, in shapes everywhere: B batch, N samples, T frames, M mel bins, F frequency blocks, D features,
 H hidden, V tokens (blank is 0), U target length. Batch first. `lengths` is int64 (B,).

@@ -87,7 +87,13 @@ def test_every_verb_explains_itself(name, capsys):
     assert f"asr {name}" in capsys.readouterr().out
 
 
-NEEDED = {"export": ["model", "-o", "out"], "transcribe": ["a.wav", "-m", "model"], "doctor": [], "fit": []}
+NEEDED = {
+    "bench": ["grid"],
+    "export": ["model", "-o", "out"],
+    "transcribe": ["a.wav", "-m", "model"],
+    "doctor": [],
+    "fit": [],
+}
 """Arguments without which a verb would miss those first; others take any word."""
 
 

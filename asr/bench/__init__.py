@@ -1,0 +1,10 @@
+"""Benchmarks: what the recurrent core costs, beside what it could cost. Imports `asr.grid`, torch and matplotlib.
+
+workload      sizes, and the FLOPs and bytes that follow from them by closed formulas
+candidates    what is compared, each as a function to be called
+timing        turns of all candidates, round after round
+memory        the peak of one candidate, in a process of its own
+rows          measurements -> rows -> a table
+plot          rows of a sweep -> a picture
+command       `asr bench`
+"""
