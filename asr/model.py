@@ -2,7 +2,9 @@
 
 import argparse
 import importlib
+import pickle
 import sys
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +23,10 @@ from asr.files import atomic_writer, read_json, write_json
 
 FORMAT = 1
 """Version of the plain-data description; a file with a higher one is refused."""
+
+
+NEEDED = ("description", "state_dict")
+"""What a checkpoint must hold to be used."""
 
 
 class CTCModel(nn.Module):
@@ -153,22 +159,25 @@ def load_model(path: Path | str, device: str = "cpu") -> LoadedModel:
     path = Path(path)
     if (path / "model.json").is_file():
         content = read_json(path / "model.json")
-        description, metadata = ModelDescription.from_dict(content["description"]), content.get("metadata", {})
+        described, metadata = content.get("description"), content.get("metadata", {})
         weights, source = _read_safetensors(path / "model.safetensors"), path / "model.safetensors"
     else:
         source = find_checkpoint(path)
         checkpoint = read_checkpoint(source)
-        description = ModelDescription.from_dict(checkpoint["description"])
-        weights = checkpoint_weights(checkpoint)
+        described, weights = checkpoint["description"], checkpoint_weights(checkpoint)
         metadata = read_json(path / "run.json") if (path / "run.json").is_file() else {}
-    model = description.build()
+    try:
+        description = ModelDescription.from_dict(described)
+        model = description.build()
+        features = LogMel(description.features, description.statistics)
+        tokenizer = tokenizer_from_dict(description.tokens)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # whatever a stranger's file holds
+        raise InputError(f"{source} describes no model that can be used: {error}") from error
     try:
         model.load_state_dict({name: weight.float() for name, weight in weights.items()})
     except RuntimeError as error:
         raise InputError(f"the weights of {source} do not fit the model it describes: {error}") from error
     model.eval().to(device)
-    features = LogMel(description.features, description.statistics)
-    tokenizer = tokenizer_from_dict(description.tokens)
     return LoadedModel(model, description, tokenizer, features, {**metadata, "source": str(source)})
 
 
@@ -195,16 +204,20 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         InputError: the file cannot be read or is not such a checkpoint.
     """
     try:
-        file = open(path, "rb")  # noqa: SIM115 - what fails here is the path, what fails below is the content
+        with open(path, "rb") as file:
+            damaged = zipfile.ZipFile(file).testzip()  # torch does not look at the checksums
+            if damaged is not None:
+                raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
+            file.seek(0)
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"cannot read the checkpoint {path}: {error.strerror}") from error
-    try:
-        with file:
-            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path} holds other things than tensors and plain data, and is not read") from error
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a whole checkpoint of tensors and plain data: {reason}") from error
-    if not isinstance(checkpoint, dict) or "description" not in checkpoint or "state_dict" not in checkpoint:
+        raise InputError(f"{path} is not a whole checkpoint: {reason}") from error
+    if not (isinstance(checkpoint, dict) and all(isinstance(checkpoint.get(key), dict) for key in NEEDED)):
         raise InputError(f"{path} is a checkpoint, but not one of `asr fit`: it describes no recogniser")
     return checkpoint
 

@@ -1,5 +1,7 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -108,17 +110,45 @@ def test_files_that_are_no_checkpoints_are_refused_by_name(tmp_path: Path) -> No
     (tmp_path / "text.ckpt").write_text("hello")
     with pytest.raises(InputError, match=r"text\.ckpt is not a whole checkpoint"):
         load_model(tmp_path / "text.ckpt")
-    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    with pytest.raises(InputError, match=r"other\.ckpt is a checkpoint, but not one of `asr fit`"):
-        load_model(tmp_path / "other.ckpt")
+    for content in ({"state_dict": {}}, {"state_dict": None, "description": {}}, {"description": "x"}, [1]):
+        torch.save(content, tmp_path / "other.ckpt")
+        with pytest.raises(InputError, match=r"other\.ckpt is a checkpoint, but not one of `asr fit`"):
+            load_model(tmp_path / "other.ckpt")
 
 
-def test_a_truncated_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+def truncated(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def with_other_bits(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes(255 - byte for byte in content[middle : middle + 9]) + content[middle + 9 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [truncated, with_other_bits, lambda content: b"", lambda content: b"PK\3\4" + bytes(99)]
+)
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     description = make_description()
-    path = write_checkpoint(tmp_path / "cut.ckpt", description.build(), description)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(InputError, match=r"cut\.ckpt is not a whole checkpoint"):
+    path = write_checkpoint(tmp_path / "bad.ckpt", description.build(), description)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=r"bad\.ckpt is not a whole checkpoint: .*(zip|checksum)"):
         load_model(path)
+
+
+def test_a_checkpoint_with_code_in_it_is_not_read(tmp_path: Path) -> None:
+    torch.save({"description": {}, "state_dict": {}, "more": Path.cwd}, tmp_path / "code.ckpt")
+    with pytest.raises(InputError, match=r"code\.ckpt holds other things than tensors and plain data"):
+        load_model(tmp_path / "code.ckpt")
+
+
+@pytest.mark.parametrize("change", [{"encoder": {}}, {"encoder": 3}, {"tokens": {"kind": "x"}}, {"statistics": [1]}])
+def test_a_description_of_no_model_is_refused_by_file(tmp_path: Path, change: dict[str, Any]) -> None:
+    description = make_description()
+    state = {f"model.{name}": weight for name, weight in description.build().state_dict().items()}
+    torch.save({"state_dict": state, "description": description.to_dict() | change}, tmp_path / "odd.ckpt")
+    with pytest.raises(InputError, match=r"odd\.ckpt describes no model that can be used"):
+        load_model(tmp_path / "odd.ckpt")
 
 
 def test_weights_of_another_model_are_refused_by_name(tmp_path: Path) -> None:

@@ -21,13 +21,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 from asr.config import config_chain
 from asr.data.datamodule import SpeechDataModule
 from asr.errors import InputError
-from asr.model import load_model, read_checkpoint
+from asr.model import load_model
 from asr.recognizer import Recognizer
 from asr.training.callbacks import DataWait, EpochLine, EpochLoss, LargestBatchFirst, ProgressBar, RunRecord
 from asr.training.checkpoints import Interrupted, RunCheckpoints
 from asr.training.event_log import EventLog, QuietWriters
 from asr.training.pictures import PosteriorPictures
-from asr.training.resume import check_consistency, check_description, stored_options
+from asr.training.resume import Resumed, check_consistency, check_description, read_resumed
 from asr.training.run_folder import RunFolder
 from asr.training.warm_start import warm_start
 
@@ -109,6 +109,7 @@ class FitCLI(LightningCLI):
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self.folder: RunFolder | None = None
+        self.resumed: Resumed | None = None
         with _own_arguments():
             super().__init__(
                 Recognizer,
@@ -154,10 +155,11 @@ class FitCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self.folder = RunFolder(Path(self.config.run))
         options = plain_options(self)
-        checkpoint = self.resume_path()
-        if checkpoint is not None:
-            check_consistency(stored_options(checkpoint), options, checkpoint)
-            check_description(checkpoint, self.model.description.to_dict())
+        path = self.resume_path()
+        if path is not None:
+            self.resumed = resumed = read_resumed(path)
+            check_consistency(resumed.options, options, path)
+            check_description(resumed.description, self.model.description.to_dict(), path)
         callbacks = self.callbacks(options)
         config = dict(self.config_init.trainer)
         config["callbacks"] = [*(config.get("callbacks") or []), *callbacks]
@@ -213,21 +215,21 @@ class FitCLI(LightningCLI):
 
     def train(self) -> None:
         """Run the training, in a folder that belongs to it alone."""
-        folder, checkpoint = self.folder, self.resume_path()
+        folder, resumed = self.folder, self.resumed
         assert folder is not None
         if self.config.init_from is not None:
             report = warm_start(self.model.model, self.model.tokenizer.tokens, load_model(self.config.init_from))
             rank_zero_info(f"warm start from {self.config.init_from}\n{report}")
-        with folder.claimed(new=checkpoint is None):
+        with folder.claimed(new=resumed is None):
             if rank_zero_only.rank == 0:
                 folder.write_config(self.parser.dump(self.config, skip_none=False))
-            begun_at = 0
-            if checkpoint is not None:
-                begun_at = read_checkpoint(checkpoint)["global_step"]  # now: the file may be written anew meanwhile
-                rank_zero_info(f"continuing from {checkpoint}, step {begun_at}")
-            self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
-            if checkpoint is not None and self.trainer.global_step == begun_at:
-                rank_zero_info(f"{checkpoint} is of a finished training: nothing was left to do")
+            if resumed is None:
+                self.trainer.fit(self.model, self.datamodule)
+                return
+            rank_zero_info(f"continuing from {resumed.path}, step {resumed.step}")
+            self.trainer.fit(self.model, self.datamodule, ckpt_path=resumed.path, weights_only=True)
+            if self.trainer.global_step == resumed.step:
+                rank_zero_info(f"{resumed.path} is of a finished training: nothing was left to do")
 
 
 def plain_options(cli: FitCLI) -> dict[str, Any]:

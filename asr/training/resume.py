@@ -1,7 +1,7 @@
 """Continuing a run: which options may change, and which would make it another run."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from asr.errors import InputError
 from asr.model import read_checkpoint
@@ -22,18 +22,42 @@ MAY_CHANGE = (
     "data.num_workers",
 )
 """Options that a resumed run may set anew: steps, the trainer, paths, and what does not change the weights."""
+NEEDED = (
+    OPTIONS,
+    "global_step",
+    "loops",
+    "callbacks",
+    "optimizer_states",
+    "lr_schedulers",
+    "SpeechDataModule",
+    "pytorch-lightning_version",
+)
+"""What a checkpoint must hold to be continued, beside what any must."""
 
 
-def stored_options(checkpoint: Path) -> dict[str, Any]:
-    """The options of the run that wrote a checkpoint.
+class Resumed(NamedTuple):
+    """What a new process must know of a checkpoint that it continues: options and model of the run, steps done."""
+
+    path: Path
+    options: dict[str, Any]
+    description: dict[str, Any]
+    step: int
+
+
+def read_resumed(path: Path) -> Resumed:
+    """Read a checkpoint that is to be continued.
 
     Raises:
-        InputError: it holds none.
+        InputError: it cannot be read, or lacks something that only a checkpoint of the training has.
     """
-    options = read_checkpoint(checkpoint).get(OPTIONS)
-    if not isinstance(options, dict):
-        raise InputError(f"--ckpt_path {checkpoint}: it keeps no options; use --init_from to start from its weights")
-    return options
+    checkpoint = read_checkpoint(path)
+    missing = [key for key in NEEDED if key not in checkpoint]
+    if missing:
+        raise InputError(
+            f"--ckpt_path {path}: it cannot be continued, since it keeps no {', '.join(missing)}; use --init_from to "
+            "start from its weights"
+        )
+    return Resumed(path, checkpoint[OPTIONS], checkpoint["description"], checkpoint["global_step"])
 
 
 def check_consistency(stored: dict[str, Any], given: dict[str, Any], checkpoint: Path) -> None:
@@ -55,13 +79,13 @@ def check_consistency(stored: dict[str, Any], given: dict[str, Any], checkpoint:
         )
 
 
-def check_description(checkpoint: Path, given: dict[str, Any]) -> None:
+def check_description(stored: dict[str, Any], given: dict[str, Any], checkpoint: Path) -> None:
     """Refuse data whose tokens, feature statistics or text normaliser are not those of the checkpoint.
 
     Raises:
         InputError: naming what differs, with both values.
     """
-    before, now = flatten(read_checkpoint(checkpoint)["description"]), flatten(given)
+    before, now = flatten(stored), flatten(given)
     different = [
         f"{name}: {_short(now.get(name))} now, {_short(before.get(name))} in the checkpoint"
         for name in sorted(before.keys() | now.keys())

@@ -207,6 +207,8 @@ def test_a_start_that_fails_leaves_the_run_before_it_in_its_place(config: Path, 
     [
         (("--ckpt_path", "last"), 1, "there is nothing to resume in"),
         (("--ckpt_path", "nowhere.ckpt"), 1, "there is no checkpoint nowhere.ckpt"),
+        (("--ckpt_path", __file__), 1, "test_command.py is not a whole checkpoint"),
+        (("--init_from", __file__), 1, "test_command.py is not a whole checkpoint"),
         (("--init_from", "nowhere"), 1, "no model at nowhere"),
         (("--ckpt_path", "last", "--init_from", "x"), 1, "give one of them"),
         (("--data.root", "nowhere"), 1, "nowhere"),
@@ -243,13 +245,17 @@ def test_a_misspelt_option_in_a_file_stops_with_its_name(config: Path, capfd: py
 
 
 def test_a_contradicting_option_stops_a_resume_and_a_later_end_does_not(
-    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert fit(config, "--trainer.max_epochs", "1") == 0
     assert fit(config, "--ckpt_path", "last", "--model.encoder.init_args.hidden_size", "16") == 1
     error = capfd.readouterr().err
     assert "--model.encoder.init_args.hidden_size: 16 now, 12 in the checkpoint" in error
+    reads: list[Any] = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *args, **options: reads.append(args) or load(*args, **options))
     assert fit(config, "--ckpt_path", "last", "--trainer.max_epochs", "2", "--data.num_workers", "0") == 0
+    assert len(reads) == 2  # ours, and Lightning's own
     assert json.loads((tmp_path / "run" / "run.json").read_text())["epochs"] == 2
 
 

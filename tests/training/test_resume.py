@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from asr.errors import InputError
-from asr.training.resume import check_consistency, stored_options
+from asr.training.resume import check_consistency, read_resumed
 
 OPTIONS = {
     "run": "runs/a",
@@ -59,7 +59,7 @@ def test_a_contradicting_option_is_named_with_both_values(options: dict[str, obj
     assert "runs/a/checkpoints/last.ckpt" in str(raised.value)
 
 
-def test_a_checkpoint_without_options_points_to_a_warm_start(tmp_path: Path) -> None:
-    torch.save({"state_dict": {}, "description": {}}, tmp_path / "x.ckpt")
-    with pytest.raises(InputError, match=r"x\.ckpt: it keeps no options; use --init_from"):
-        stored_options(tmp_path / "x.ckpt")
+def test_a_checkpoint_of_weights_alone_points_to_a_warm_start(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "description": {}, "options": OPTIONS, "global_step": 3}, tmp_path / "x.ckpt")
+    with pytest.raises(InputError, match=r"x\.ckpt: it cannot be continued, since it keeps no loops, .*--init_from"):
+        read_resumed(tmp_path / "x.ckpt")
