@@ -23,7 +23,7 @@ from asr.grid.arguments import (
 )
 from asr.grid.engines import choose_engine, known_engine
 from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision
-from asr.grid.options import Engine, GridOptions, GridState, LayerState
+from asr.grid.options import Engine, GridOptions, GridState, LayerState, unusual
 
 
 class GridLSTM(nn.Module):
@@ -265,7 +265,8 @@ class GridLSTM(nn.Module):
 
     def extra_repr(self) -> str:
         tied = ", tied" if len(self.layers) < self.num_layers else ""
-        return f"{self.input_size}, {self.options}, directions={len(self.directions)}{tied}, engine={self.engine!r}"
+        options = f"{self.input_size}, {unusual(self.options)}, directions={len(self.directions)}"
+        return f"{options}{tied}, engine={self.engine!r}"
 
 
 def parameter_shapes(options: GridOptions, directions: int, input_size: int) -> ParameterShapes:

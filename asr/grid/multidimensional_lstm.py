@@ -20,7 +20,7 @@ from asr.grid.arguments import (
 )
 from asr.grid.engines import choose_engine, known_engine
 from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision
-from asr.grid.options import GridState, MultidimensionalOptions
+from asr.grid.options import GridState, MultidimensionalOptions, unusual
 
 
 class MultidimensionalLSTM(nn.Module):
@@ -176,4 +176,5 @@ class MultidimensionalLSTM(nn.Module):
 
     def extra_repr(self) -> str:
         tied = ", tied" if len(self.layers) < self.num_layers else ""
-        return f"{self.input_size}, {self.options}, directions={len(self.directions)}{tied}, engine={self.engine!r}"
+        options = f"{self.input_size}, {unusual(self.options)}, directions={len(self.directions)}"
+        return f"{options}{tied}, engine={self.engine!r}"

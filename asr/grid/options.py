@@ -5,7 +5,7 @@ of a hidden vector where cells pass it on, G the gates of a cell, N the dimensio
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -143,6 +143,16 @@ class MultidimensionalOptions:
 
 
 Options = GridOptions | MultidimensionalOptions
+
+
+def unusual(options: Options) -> str:
+    """The options that are not as by default.
+
+    >>> unusual(GridOptions(2, 8, cell="gru"))
+    "axes=2, hidden_size=8, cell='gru'"
+    """
+    given = ((field.name, getattr(options, field.name), field.default) for field in fields(options))
+    return ", ".join(f"{name}={value!r}" for name, value, default in given if value != default)
 
 
 class LayerWeights(NamedTuple):

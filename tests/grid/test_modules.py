@@ -146,6 +146,9 @@ def test_parameters_are_drawn_as_in_nn_lstm(make: Callable[..., nn.Module]) -> N
     [
         (GridLSTM(3, 2, forget_bias=1.5), [2, 3, 10, 11]),
         (GridLSTM(3, 2, depth="lstm", forget_bias=1.5), [2, 3, 10, 11, 18, 19]),
+        (GridLSTM(3, 2, depth="relu", forget_bias=1.5), [2, 3, 10, 11]),
+        (GridLSTM(3, 2, coupled=True, forget_bias=1.5), [0, 1, 6, 7]),
+        (GridLSTM(3, 2, depth="lstm", shared=True, bands=2, forget_bias=1.5), [2, 3]),
         (MultidimensionalLSTM(3, 2, cell="stable", forget_bias=1.5), [2, 3]),
         (MultidimensionalLSTM(3, 2, cell="sum", forget_bias=1.5), [2, 3, 4, 5]),
     ],
@@ -163,15 +166,49 @@ def test_without_bias_there_are_no_bias_parameters_and_zero_input_gives_zero(mak
         assert not run(module, torch.zeros(1, 3, 2, 4)).any()
 
 
+def counted_multiply_adds(module: nn.Module, x: Tensor) -> int:
+    """By PyTorch, of the engine whose products it sees."""
+    module.engine = "wavefront"
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(x)
+    return counter.get_total_flops() // 2
+
+
 @every_module
 def test_multiply_adds_are_what_pytorch_counts(make: Callable[..., nn.Module]) -> None:
     module, x = make(4, 3, 2, bidirectional=True), torch.randn(1, 5, 3, 4)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(x)
     # The bias is one more column of the engine's products, but not where the depth adds it to them.
     rows = sum(layer.bias.numel() for layer in module.layers)
     depth_rows = rows // 3 if isinstance(module, GridLSTM) and module.options.depth == "lstm" else 0
-    assert module.multiply_adds((5, 3)) == counter.get_total_flops() // 2 - 15 * (rows - depth_rows)
+    assert module.multiply_adds((5, 3)) == counted_multiply_adds(module, x) - 15 * (rows - depth_rows)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cell": "gru", "depth": "gru", "tied": True},
+        {"cell": "rnn", "depth": "relu"},
+        {"coupled": True, "proj_size": 2, "depth": "lstm"},
+        {"shared": True, "depth": "tanh"},
+        {"shared": True, "depth": "lstm", "priority": ["depth"]},
+        {"peepholes": True, "priority": [1, 0]},
+        {"axes": 1, "cell": "rnn"},
+        {"axes": 0, "depth": "lstm", "coupled": True},
+    ],
+    ids=str,
+)
+def test_multiply_adds_of_any_options_are_what_pytorch_counts(options: dict[str, Any]) -> None:
+    """Of products that autograd records, which have the bias apart."""
+    module = GridLSTM(4, 3, 2, bidirectional=options.get("axes") != 0, **options)
+    extents = (5, 3)[: module.options.axes]
+    assert module.multiply_adds(extents) == counted_multiply_adds(module, torch.randn(1, *extents, 4))
+
+
+@pytest.mark.parametrize("kind", [GridLSTM, MultidimensionalLSTM])
+def test_bands_cost_parameters_and_no_multiply_adds(kind: Callable[..., nn.Module]) -> None:
+    plain, banded = kind(4, 3, 2), kind(4, 3, 2, bands=3)
+    assert banded.multiply_adds((5, 4)) == plain.multiply_adds((5, 4))
+    assert sum(p.numel() for p in banded.parameters()) == 3 * sum(p.numel() for p in plain.parameters())
 
 
 @every_module

@@ -1,0 +1,174 @@
+"""The state that enters and leaves along the first axis, and input that is wrong or unusual."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asr.grid import GridLSTM, GridState, MultidimensionalLSTM
+
+DOUBLE = {"dtype": torch.float64}
+FREQUENCY = [False, True]  # scanned both ways, and time forward alone
+STREAMED: list[tuple[type[nn.Module], dict[str, Any]]] = [
+    (GridLSTM, {"bidirectional": FREQUENCY}),
+    (GridLSTM, {"depth": "lstm", "priority": ["depth"], "bidirectional": FREQUENCY, "layer_norm": True}),
+    (GridLSTM, {"cell": "gru", "depth": "gru", "shared": True}),
+    (GridLSTM, {"cell": "rnn", "depth": "relu", "bands": 2}),
+    (GridLSTM, {"bands": 3, "peepholes": True, "coupled": True, "cell_clip": 0.5, "proj_size": 1}),
+    (GridLSTM, {"bands": 2, "bidirectional": FREQUENCY, "tied": True, "depth": "lstm"}),
+    (GridLSTM, {"axes": 1}),
+    (GridLSTM, {"axes": 3}),
+    (MultidimensionalLSTM, {"bidirectional": FREQUENCY}),
+    (MultidimensionalLSTM, {"cell": "sum", "bands": 2}),
+]
+every_streamed = pytest.mark.parametrize(("kind", "options"), STREAMED, ids=str)
+every_engine = pytest.mark.parametrize("engine", ["definition", "wavefront"])
+
+
+def grid_of(module: nn.Module, batch: int) -> Tensor:
+    return torch.randn(batch, 5, *(3, 2)[: module.options.axes - 1], 3, **DOUBLE)
+
+
+@every_engine
+@every_streamed
+def test_pieces_of_any_size_give_what_one_piece_gives(
+    kind: type[nn.Module], options: dict[str, Any], engine: str
+) -> None:
+    module = kind(3, 2, 2, engine=engine, **options).double()
+    x = grid_of(module, batch=1)
+    whole, last = module(x)
+    for size in (1, 2, 3, 4):
+        state, outputs = None, []
+        for piece in x.split(size, dim=1):
+            output, state = module(piece, None, state)
+            outputs.append(output)
+        torch.testing.assert_close(torch.cat(outputs, dim=1), whole, rtol=0, atol=1e-14)
+        torch.testing.assert_close(state, last, rtol=0, atol=1e-14)
+
+
+@every_streamed
+def test_gradients_flow_through_the_state_as_through_one_piece(kind: type[nn.Module], options: dict[str, Any]) -> None:
+    module = kind(3, 2, 2, engine="wavefront", **options).double()
+    x = grid_of(module, batch=2).requires_grad_()
+    direction = torch.randn_like(module(x)[0])
+    inputs = [x, *module.parameters()]
+    expected = torch.autograd.grad(module(x)[0], inputs, direction)
+    first, state = module(x[:, :2])
+    second, _ = module(x[:, 2:], None, state)
+    found = torch.autograd.grad(torch.cat([first, second], dim=1), inputs, direction)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
+
+
+@every_engine
+@pytest.mark.parametrize("kind", [GridLSTM, MultidimensionalLSTM])
+def test_what_leaves_is_what_the_last_real_cell_of_the_scan_sends(engine: str, kind: type[nn.Module]) -> None:
+    """At the utterance's own end scanning forward, at its first cell backward; zero where it has no cell."""
+    module = kind(3, 2, bidirectional=True, engine=engine).double()
+    x, lengths = torch.randn(2, 4, 3, 3, **DOUBLE), torch.tensor([[4, 3], [2, 2]])
+    output, state = module(x, lengths)
+    hidden = output.unflatten(-1, (4, -1))[..., :2]  # of time
+    assert state.hidden.shape == state.memory.shape == (1, 4, 2, 3, 2)
+    for d, (backward, _) in enumerate(module.directions):
+        for b, (time, _) in enumerate(lengths.tolist()):
+            assert state.hidden[0, d, b].equal(hidden[b, 0 if backward else time - 1, :, d])
+    assert not state.hidden[0, :, 1, 2].any()
+    assert not state.memory[0, :, 1, 2].any()
+
+
+@every_engine
+def test_what_enters_is_what_the_first_cell_of_the_scan_receives(engine: str) -> None:
+    """A memory alone, with open forget gates, shows where it came in: it passes along time and nowhere else."""
+    module = GridLSTM(3, 1, bidirectional=True, engine=engine).double()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+        module.layers[0].bias.view(4, 2, 4)[:] = torch.tensor([0.0, 60.0, 0.0, 60.0])
+    lengths = torch.tensor([[4, 3], [2, 2]])
+    memory = torch.arange(1.0, 25, **DOUBLE).view(1, 4, 2, 3, 1) / 10
+    output, state = module(torch.randn(2, 4, 3, 3, **DOUBLE), lengths, (torch.zeros_like(memory), memory))
+    expected = memory.clone()
+    expected[:, :, 1, 2] = 0  # no cell
+    torch.testing.assert_close(state.memory, expected)
+    along_time = output.unflatten(-1, (4, 2))[..., 0]
+    for b, (time, frequency) in enumerate(lengths.tolist()):
+        wanted = expected[0, :, b, :frequency, 0].tanh().T.expand(time, -1, -1)
+        torch.testing.assert_close(along_time[b, :time, :frequency], wanted)
+    assert not output.unflatten(-1, (4, 2))[..., 1].any()
+
+
+def test_a_state_of_zeros_is_none() -> None:
+    module, x = GridLSTM(3, 2, 2, bidirectional=True), torch.randn(2, 4, 3, 3)
+    _, like = module(x)
+    zeros = GridState(*map(torch.zeros_like, like))
+    torch.testing.assert_close(module(x, None, zeros), module(x))
+
+
+def test_a_state_is_taken_in_the_type_of_the_parameters_and_whatever_it_holds_where_there_is_no_cell() -> None:
+    module, x, lengths = GridLSTM(3, 2), torch.randn(2, 4, 3, 3), torch.tensor([[4, 3], [2, 1]])
+    hidden, memory = torch.randn(1, 1, 2, 3, 2), torch.randn(1, 1, 2, 3, 2)
+    expected = module(x, lengths, (hidden, memory))
+    hidden[:, :, 1, 1:] = math.nan
+    torch.testing.assert_close(module(x, lengths, (hidden.double(), memory)), expected)
+
+
+LIKE = torch.zeros(2, 4, 2, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "state", "message"),
+    [
+        (GridLSTM, {}, (LIKE[:1], LIKE), r"hidden must have shape \(2, 4, 2, 3, 2\), got \(1, 4, 2, 3, 2\)"),
+        (GridLSTM, {}, (LIKE, LIKE[:, :, :, :2]), r"memory must have shape \(2, 4, 2, 3, 2\), got \(2, 4, 2, 2, 2\)"),
+        (GridLSTM, {}, (LIKE, None), "memory must be a tensor with these cells"),
+        (GridLSTM, {"cell": "gru"}, (LIKE, LIKE), "memory must be None with these cells"),
+        (GridLSTM, {"proj_size": 1}, (LIKE, LIKE), r"hidden must have shape \(2, 4, 2, 3, 1\), got \(2, 4, 2, 3, 2\)"),
+        (MultidimensionalLSTM, {}, (LIKE[:, :1], LIKE), r"hidden must have shape \(2, 4, 2, 3, 2\)"),
+        (MultidimensionalLSTM, {}, (LIKE, None), "memory must be a tensor with these cells"),
+    ],
+)
+def test_a_wrong_state_is_refused_with_its_shape(
+    kind: type[nn.Module], options: dict[str, Any], state: tuple[Tensor, Tensor | None], message: str
+) -> None:
+    module = kind(3, 2, 2, bidirectional=True, **options)
+    with pytest.raises(ValueError, match=message):
+        module(torch.zeros(2, 4, 3, 3), None, state)
+
+
+def test_a_grid_without_axes_has_no_state_and_no_lengths() -> None:
+    module, x = GridLSTM(3, 2, axes=0, depth="lstm"), torch.zeros(2, 3)
+    assert module(x)[1] is None
+    with pytest.raises(ValueError, match="state must be None with axes=0"):
+        module(x, None, (torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)))
+    with pytest.raises(ValueError, match="lengths must be None with axes=0"):
+        module(x, torch.tensor([1, 1]))
+    with pytest.raises(ValueError, match=r"the input must be \(B, 0 extents, 3\), got shape \(2, 1, 3\)"):
+        module(x[:, None])
+
+
+@pytest.mark.parametrize("kind", [GridLSTM, MultidimensionalLSTM])
+def test_fewer_cells_than_bands_are_refused(kind: type[nn.Module]) -> None:
+    with pytest.raises(ValueError, match="3 bands need as many cells along the last axis, got an extent of 2"):
+        kind(3, 2, bands=3)(torch.zeros(1, 5, 2, 3))
+
+
+@every_streamed
+def test_nan_in_one_utterance_reaches_no_other_not_even_as_a_gradient(
+    kind: type[nn.Module], options: dict[str, Any]
+) -> None:
+    module = kind(3, 2, 2, engine="wavefront", **options).double()
+    lengths = torch.tensor([[5, 3, 2], [3, 3, 1], [4, 2, 2]])[:, : module.options.axes]
+    x = grid_of(module, batch=3)
+    values, gradients = [], []
+    for poisoned in (False, True):
+        given = x.clone()
+        if poisoned:
+            given[0, 1] = math.nan
+        given.requires_grad_()
+        output, state = module(given, lengths)
+        sum(tensor.sum() for tensor in (output, *state) if tensor is not None).backward()
+        values.append([output[1:], state.hidden[:, :, 1:]])
+        gradients.append(given.grad[1:])
+    torch.testing.assert_close(values[1], values[0], rtol=0, atol=0)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=0)
