@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+from asr import __version__
 from asr.data.augmentation import AugmentationConfig
 from asr.data.features import FeatureConfig
 from asr.data.tokens import read_tokenizer
@@ -22,7 +23,7 @@ from data_prep.pipeline import Outcome, Preparation, prepare
 from data_prep.select import Criteria
 from data_prep.splits import SplitPlan, parse_held_out
 from data_prep.utterance import Utterance
-from data_prep.verify import SUBSAMPLING
+from data_prep.verify import SUBSAMPLING, VerificationSettings
 
 CORPORA = ("librispeech", "an4", "table", "cuts", "embedded")
 """Modules of data_prep, each with SUMMARY, add_arguments(parser) and read(options) -> utterances, problems.
@@ -59,10 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if arguments in ([], ["-h"], ["--help"]):
-            print(usage(), end="", file=sys.stdout if arguments else sys.stderr)
-            return 0 if arguments else 2
-        name, *rest = arguments
+        name, *rest = arguments or [""]
+        if name in ("", "-h", "--help"):
+            print(usage(), end="", file=sys.stdout if name else sys.stderr)
+            return 0 if name else 2
+        if name == "--version":
+            print(f"asr-prepare {__version__}")
+            return 0
         if name == "report":
             return int(_module(name).main(rest))
         if name not in CORPORA:
@@ -82,12 +86,31 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"data_prep.{name}")
 
 
+class CorpusParser(argparse.ArgumentParser):
+    """Names the folders first, and says so where an option with several values has taken one of them."""
+
+    def folders(self) -> str:
+        """The arguments that are no options, as they are to be typed."""
+        words = [(str(action.metavar), action.nargs) for action in self._actions if not action.option_strings]
+        return " ".join(f"{word} [{word} ...]" if nargs == "+" else word for word, nargs in words)
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("the following arguments are required"):
+            message += (
+                f"\nusage: {self.prog} {self.folders()} [options]\n"
+                "The folders come first: --train, --dev and --test take every word up to the next option."
+            )
+        print(f"error: {message}\n({self.prog} --help lists the options)", file=sys.stderr)
+        sys.exit(2)
+
+
 def prepare_corpus(name: str, arguments: Sequence[str]) -> int:
     """Prepare one corpus; see `main` for the exit codes."""
     module = _module(name)
-    parser = argparse.ArgumentParser(prog=f"asr-prepare {name}", description=f"{module.SUMMARY}.")
+    parser = CorpusParser(prog=f"asr-prepare {name}", description=f"{module.SUMMARY}.")
     module.add_arguments(parser)
     _add_common_arguments(parser)
+    parser.usage = f"%(prog)s {parser.folders()} [options]"
     options = parser.parse_args(arguments)
     given = _given_parts(options)
     options.parts = [part for parts in given.values() for part in parts]
@@ -271,6 +294,7 @@ def _training(options: argparse.Namespace) -> tuple[FeatureConfig, int, float]:
         speed = max(1.0, *experiment.augmentation().speed_factors)
     if subsampling is None:
         subsampling = experiment.encoder(features.num_mels).subsampling if experiment.has_model else SUBSAMPLING
+    VerificationSettings(features, subsampling=subsampling, fastest_speed=speed)  # refuses what is out of range
     return features, subsampling, speed
 
 

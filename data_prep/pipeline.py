@@ -118,9 +118,9 @@ def prepare(
         report = verification_report(listed, verified, found, texts, described)
         write_json(output / "verification.json", report)
         write_text(output / "verification.txt", report_text(report))
-    _check_not_empty(splits, entries, output)
-    changes = describe_changes(preparation.normalizer, [(u.id, u.text) for u in listed if u.text is not None])
     everything = [*found, *(problem for result in verified for problem in result.problems)]
+    _check_not_empty(splits, entries, everything, output)
+    changes = describe_changes(preparation.normalizer, [(u.id, u.text) for u in listed if u.text is not None])
     files: dict[str, Any] = {"normalization.json": changes}
     files["selection.json"] = _selection_record(utterances, splits, entries, selections, everything, preparation)
     if tokenizer is not None:
@@ -279,12 +279,20 @@ def _check_tokens(
     return problems
 
 
-def _check_not_empty(splits: Mapping[str, Sequence[Utterance]], entries: Mapping[str, Any], output: Path) -> None:
+def _check_not_empty(
+    splits: Mapping[str, Sequence[Utterance]],
+    entries: Mapping[str, Sequence[Entry]],
+    problems: Sequence[Problem],
+    output: Path,
+) -> None:
     for split, utterances in splits.items():
         if not entries[split]:
+            ids = {utterance.id for utterance in utterances}
+            counts = Counter(problem.kind for problem in problems if problem.refused and problem.subject in ids)
+            why = ", ".join(f"{kind} {count}" for kind, count in counts.most_common(3)) or "left out"
             raise InputError(
-                f"nothing is left of {split}: all of its {len(utterances)} utterances were refused or left out; "
-                f"{output / 'verification.txt'} says why"
+                f"nothing is left of {split}: all of its {len(utterances)} utterances were refused or left out "
+                f"({why}); {output / 'verification.txt'} says why"
             )
 
 

@@ -104,9 +104,11 @@ class VerificationSettings:
     min_speed: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("channels", "subsampling", "fastest_speed"):
+        for name in ("channels", "subsampling"):
             if getattr(self, name) < 1:
-                raise InputError(f"verification's {name} must be at least 1, got {getattr(self, name)}")
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 1 <= self.fastest_speed <= 2:
+            raise InputError(f"the fastest speed must be from 1 to 2, got {self.fastest_speed}")
 
     def output_frames(self, num_samples: int, speed: float = 1.0) -> int:
         """Frames that a model with this subsampling yields for N samples played at a speed, at least one."""

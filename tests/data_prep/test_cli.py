@@ -1,6 +1,7 @@
 """`asr-prepare`: what is typed, what is printed, and the exit code."""
 
 import argparse
+import importlib.metadata
 import json
 import math
 import subprocess
@@ -332,6 +333,41 @@ def test_an_unknown_corpus_is_a_usage_error(capsys, monkeypatch):
     assert capsys.readouterr().err == "asr-prepare: no corpus 'timit'\n\nUSAGE\n"
     assert cli.main([]) == 2
     assert capsys.readouterr().err == "USAGE\n"
+    assert cli.main(["-h", "librispeech"]) == 0
+    assert capsys.readouterr().out == "USAGE\n"
+
+
+def test_folders_that_an_option_has_swallowed_are_asked_for_first(capsys):
+    for words in (["--train", "train-a", "SRC", "OUT"], ["SRC", "--train", "train-a", "--dev", "dev-a", "OUT"]):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["librispeech", *words])
+        assert caught.value.code == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0].startswith("error: the following arguments are required: ")
+        assert lines[1] == "usage: asr-prepare librispeech SRC OUT [options]"
+        assert "folders come first: --train, --dev and --test take every word" in lines[2]
+    for name, folders in (("embedded", "OUT"), ("cuts", "SRC [SRC ...] OUT")):
+        with pytest.raises(SystemExit):
+            cli.main([name])
+        assert f"usage: asr-prepare {name} {folders} [options]\n" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.split() == ["asr-prepare", importlib.metadata.version("asr-grid-lstm")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--subsampling", "0"], "subsampling must be at least 1, got 0"),
+        (["--fastest-speed", "0.9"], "the fastest speed must be from 1 to 2, got 0.9"),
+        (["--fastest-speed", "inf"], "the fastest speed must be from 1 to 2, got inf"),
+    ],
+)
+def test_settings_out_of_range_are_said_before_the_corpus_is_read(run, corpus, tmp_path, options, message):
+    corpus.root.rename(tmp_path / "moved")
+    assert run(*PARTS, *options) == (1, "", f"error: {message}\n")
 
 
 def test_help_lists_every_corpus_with_its_summary(capsys):

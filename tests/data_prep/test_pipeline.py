@@ -211,7 +211,9 @@ def test_asking_for_too_much_names_the_split_and_leaves_a_report_but_no_manifest
 def test_a_split_of_which_nothing_is_left_is_an_error_that_says_where_the_reasons_are(corpus, tmp_path):
     for path in (corpus.root / "dev-a").rglob("*.flac"):
         path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"nothing is left of dev: all of its 4 .*verification\.txt says why"):
+    with pytest.raises(
+        InputError, match=r"nothing is left of dev: all of its 4 .* \(empty-file 4\); .*verification\.txt says why"
+    ):
         _prepare(corpus, tmp_path / "out")
     assert "21-1-0000: " in (tmp_path / "out" / "verification.txt").read_text()
     assert not list((tmp_path / "out").glob("*.jsonl.gz"))
@@ -383,7 +385,8 @@ sys.exit(cli.main(sys.argv[1:]))
         ({"criteria": {"dave": Criteria(hours=1)}}, "a subset of 'dave' was asked for, and there is no such split"),
         ({"jobs": 0}, "jobs must be at least 1, got 0"),
         ({"vocabulary_size": 0}, "vocabulary_size must be at least 1, got 0"),
-        ({"fastest_speed": 0.5}, "fastest_speed must be at least 1, got 0.5"),
+        ({"fastest_speed": 0.5}, "the fastest speed must be from 1 to 2, got 0.5"),
+        ({"fastest_speed": math.nan}, "the fastest speed must be from 1 to 2, got nan"),
         ({"subsampling": 0}, "subsampling must be at least 1, got 0"),
         ({"tokens": "nowhere/tokens.json"}, "cannot read nowhere/tokens.json"),
         ({"tokens": "bpe", "vocabulary_size": 10**5}, "cannot train 100000 byte-pair tokens on 12 texts"),
