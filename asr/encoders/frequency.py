@@ -23,6 +23,17 @@ def scans_from_high(directions: tuple[Direction, ...], merge: str) -> tuple[bool
     return from_high[:1]
 
 
+def at_most_blocks(bands: int, blocks: int) -> int:
+    """A number of bands.
+
+    Raises:
+        ValueError: there are fewer frequency blocks.
+    """
+    if at_least("bands", bands, 1) > blocks:
+        raise ValueError(f"bands must be at most the number of frequency blocks, {blocks}, got {bands}")
+    return bands
+
+
 class FrequencyEmbedding(nn.Module):
     """Adds a learned vector to each frequency block, so that weights shared by all blocks can tell them apart.
 

@@ -5,12 +5,12 @@ from typing import Literal
 from torch import Tensor, nn
 
 from asr.encoders.contract import Encoder
-from asr.encoders.frequency import FrequencyEmbedding, FrequencyGather, scans_from_high
+from asr.encoders.frequency import FrequencyEmbedding, FrequencyGather, at_most_blocks, scans_from_high
 from asr.encoders.options import option_errors
 from asr.encoders.patches import Patches
 from asr.encoders.recurrent import RecurrentStack
 from asr.grid import GridLSTM
-from asr.grid.arguments import at_least, one_of
+from asr.grid.arguments import one_of
 
 
 class GridLSTMEncoder(Encoder):
@@ -150,14 +150,3 @@ def dimension_named(name: Literal["time", "frequency", "depth"]) -> int | Litera
     """
     one_of("priority", name, ("time", "frequency", "depth"))
     return "depth" if name == "depth" else ("time", "frequency").index(name)
-
-
-def at_most_blocks(bands: int, blocks: int) -> int:
-    """A number of bands.
-
-    Raises:
-        ValueError: there are fewer frequency blocks.
-    """
-    if at_least("bands", bands, 1) > blocks:
-        raise ValueError(f"bands must be at most the number of frequency blocks, {blocks}, got {bands}")
-    return bands

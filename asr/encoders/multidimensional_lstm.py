@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from asr.encoders.contract import Encoder
-from asr.encoders.frequency import FrequencyEmbedding, FrequencyGather, scans_from_high
+from asr.encoders.frequency import FrequencyEmbedding, FrequencyGather, at_most_blocks, scans_from_high
 from asr.encoders.options import option_errors
 from asr.encoders.patches import Patches
 from asr.encoders.recurrent import RecurrentStack
@@ -28,6 +28,7 @@ class MultidimensionalLSTMEncoder(Encoder):
         hidden_size: width of the cells' hidden and memory vectors.
         num_layers: multidimensional layers.
         cell: "stable" (forgets a convex combination of the memories; Leifert et al. 2016) or "sum" (Graves 2007).
+        bands: of the frequency blocks, with weights of their own.
         bidirectional_time: whether each layer also scans backward in time.
         bidirectional_frequency: whether it also scans from high to low frequencies.
         merge: "concat" or "sum" of the directions, after each layer.
@@ -56,6 +57,7 @@ class MultidimensionalLSTMEncoder(Encoder):
         hidden_size: int = 64,
         num_layers: int = 2,
         cell: Literal["stable", "sum"] = "stable",
+        bands: int = 1,
         bidirectional_time: bool = True,
         bidirectional_frequency: bool = True,
         merge: Literal["concat", "sum"] = "concat",
@@ -78,6 +80,7 @@ class MultidimensionalLSTMEncoder(Encoder):
             hidden_size,
             num_layers,
             cell=cell,
+            bands=at_most_blocks(bands, blocks),
             bidirectional=[bidirectional_time, bidirectional_frequency],
             merge=merge,
             forget_bias=forget_bias,

@@ -44,7 +44,7 @@ WRONG: list[tuple[tuple[type[Encoder], ...], dict[str, Any], str]] = [
     ((GridLSTMEncoder,), {"priority": ["mel"]}, "priority must be one of 'time', 'frequency', 'depth', got 'mel'"),
     ((GridLSTMEncoder,), {"tied": True}, "tied layers must have inputs of equal size"),
     ((GridLSTMEncoder,), {"cell": "gru", "peepholes": True}, "peepholes=True needs LSTM cells, got cell 'gru'"),
-    ((GridLSTMEncoder,), {"bands": 4}, "bands must be at most the number of frequency blocks, 3, got 4"),
+    (GRIDS, {"bands": 4}, "bands must be at most the number of frequency blocks, 3, got 4"),
     ((GridLSTMEncoder,), {"recurrent_dropout": 1.0}, "recurrent_dropout must be at least 0 and below 1, got 1.0"),
     ((GridLSTMEncoder,), {"output_gate": "none"}, "output_gate must be one of 'outside', 'inside', got 'none'"),
     ((MultidimensionalLSTMEncoder,), {"cell": "leaky"}, "cell must be one of 'stable', 'sum', got 'leaky'"),
