@@ -28,7 +28,6 @@ class Arriving(NamedTuple):
         memory: per axis, (D, n, H).
         depth_hidden: (D, n, H), of a GRU.
         depth_memory: (D, n, H), of an LSTM.
-        mask: (D, n, A * P), of recurrent dropout.
         bands: (D, n, K), one in the column of the row's band and zero elsewhere; 0 wide with one band.
     """
 
@@ -38,7 +37,6 @@ class Arriving(NamedTuple):
     memory: Sequence[Tensor]
     depth_hidden: Tensor
     depth_memory: Tensor
-    mask: Tensor
     bands: Tensor
 
 
@@ -61,7 +59,6 @@ class Scan(NamedTuple):
     from_input: Tensor
     depth_hidden: Tensor
     depth_memory: Tensor
-    mask: Tensor
     bands: Tensor
 
 
@@ -84,8 +81,8 @@ def own(parameter: Tensor, bands: Tensor) -> Tensor:
     return torch.bmm(bands, torch.unflatten(parameter, 0, (len(bands), -1)))
 
 
-def grid_cell(weights: LayerWeights, options: GridOptions) -> Cell:
-    """The cells of `asr.grid.definition.grid_cell`, in rows."""
+def grid_cell(weights: LayerWeights, options: GridOptions, mask: Tensor | None) -> Cell:
+    """The cells of `asr.grid.definition.grid_cell`, in rows; `mask` (D, B, A, P) is that of recurrent dropout."""
 
     def transform(
         dimension: int, from_input: Tensor, from_hidden: Tensor, hidden: Tensor, memory: Tensor, bands: Tensor
@@ -106,8 +103,8 @@ def grid_cell(weights: LayerWeights, options: GridOptions) -> Cell:
     def cell(arriving: Arriving) -> Leaving:
         depth, bands = options.axes, arriving.bands
         seen = list(arriving.hidden)
-        if arriving.mask.shape[-1]:
-            seen = [h * mask for h, mask in zip(seen, arriving.mask.chunk(depth, dim=-1), strict=True)]
+        if mask is not None:
+            seen = [masked(h, along) for h, along in zip(seen, mask.unbind(2), strict=True)]
         hidden, memory = [*arriving.hidden, arriving.depth_hidden], [*arriving.memory, arriving.depth_memory]
         from_input = arriving.from_input
         for group in options.order:
@@ -130,6 +127,12 @@ def grid_cell(weights: LayerWeights, options: GridOptions) -> Cell:
         return Leaving(hidden[:depth], memory[:depth], output, memory[depth])
 
     return cell
+
+
+def masked(rows: Tensor, mask: Tensor) -> Tensor:
+    """Rows (D, n, P) of cells times utterances, with a mask (D, B, P) for every cell."""
+    by_cell = rows.view(len(rows), -1, *mask.shape[1:])
+    return (by_cell * mask.unsqueeze(1)).view(rows.shape)
 
 
 def lstm(gates: Tensor, memory: Tensor, peephole: Tensor | None, options: GridOptions) -> tuple[Tensor, Tensor]:

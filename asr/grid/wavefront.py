@@ -80,7 +80,7 @@ class Wavefront:
             scanned = self._recurrence(x, weights, cell, state)
             return LayerOutput(self._natural(scanned.hidden), None, self._leaving(scanned.hidden, scanned.memory))
         nothing, bands = x[..., :0], self._bands(options.bands, x)
-        scan = Scan(x, from_input(x, weights, bands), nothing, nothing, nothing, bands)
+        scan = Scan(x, from_input(x, weights, bands), nothing, nothing, bands)
         sizes = options.hidden_size, options.hidden_size
         left = recorded_scan(
             self.order, multidimensional_cell(weights, options), scan, self._entering(state, x, *sizes), options.axes
@@ -102,13 +102,10 @@ class Wavefront:
         if options.depth == "gru":  # each direction's part of the input, which is one for all where they are summed
             parts = torch.unflatten(inputs, -1, (-1, options.hidden_size)).expand(*self.shape, -1)
             hidden = self.order.to_scan(parts.reshape(-1, *parts.shape[-2:]))
-        masks = x[..., :0]
-        if mask is not None:
-            masks = mask.flatten(2).repeat(1, len(self.order.schedule.order), 1)
         depth_memory = x[..., :0] if memory is None else memory
-        scan = Scan(x, from_input(x, weights, bands), hidden, depth_memory, masks, bands)
+        scan = Scan(x, from_input(x, weights, bands), hidden, depth_memory, bands)
         entering = self._entering(state, x, options.width, options.memory_size)
-        left = recorded_scan(self.order, grid_cell(weights, options), scan, entering, options.axes)
+        left = recorded_scan(self.order, grid_cell(weights, options, mask), scan, entering, options.axes)
         leaving = self._leaving(left.hidden[0], left.memory[0]) if options.axes else None
         return LayerOutput(self._natural(left.output), None if memory is None else left.depth_memory, leaving)
 
