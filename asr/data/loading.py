@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils._pytree import tree_leaves
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from asr.data.sampling import PlannedBatch
 from asr.errors import InputError
@@ -36,9 +37,29 @@ class _Guarded(Dataset[Any]):
 
     def __getitem__(self, work: Any) -> Any:
         try:
-            return self.source[work]
+            result = self.source[work]
+            if get_worker_info() is not None:
+                _move_into_shared_memory(result)
+            return result
         except InputError as error:
             return _Refusal(str(error))
+
+
+def _move_into_shared_memory(result: Any) -> None:
+    """Do here what handing over tensors would do in a thread, where a failure leaves the consumer waiting forever.
+
+    Raises:
+        InputError: there is not enough of it.
+    """
+    try:
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                leaf.share_memory_()
+    except RuntimeError as error:
+        raise InputError(
+            f"a data worker cannot hand over its batch in shared memory ({error}): give the container more (docker run "
+            "--shm-size=2g), or load without workers (asr fit --data.num_workers 0, asr test --workers 0)"
+        ) from error
 
 
 class _Order(Sampler[Any]):
@@ -97,18 +118,26 @@ class WorkerPool(Generic[Result]):
         """Yield the results of a sequence of work, in its order. A later pass ends an earlier one.
 
         Raises:
-            InputError: from the source, with its message as it was.
+            InputError: from the source, with its message as it was; or a worker died.
             RuntimeError: another pass has begun meanwhile.
         """
         self._passes += 1
         this_pass = self._passes
         self._order.work = work
-        for result in self._loader:
+        for result in self._results():
             if isinstance(result, _Refusal):
                 raise InputError(result.message)
             yield result
             if self._passes != this_pass:
                 raise RuntimeError("this pass over the data was ended by a later one")
+
+    def _results(self) -> Iterator[Any]:
+        try:
+            yield from self._loader
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            raise InputError(f"a data worker died: {error} (is there enough memory?)") from error
 
     def close(self) -> None:
         """End the workers; a further pass starts new ones."""
@@ -116,6 +145,8 @@ class WorkerPool(Generic[Result]):
         self._loader._iterator = None
         if iterator is not None:
             iterator._shutdown_workers()  # as Lightning ends those of its dataloaders
+            for worker in getattr(iterator, "_workers", ()):  # torch sends those that hang SIGTERM, which they ignore
+                worker.kill()
 
 
 class BatchLoader(Generic[Result]):

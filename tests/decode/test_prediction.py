@@ -1,6 +1,7 @@
 """Decoding of cuts: every utterance once, whatever the batches, workers and processes."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -154,3 +155,58 @@ def test_sigterm_ends_decoding_with_143(cuts, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         decode_cuts(tone_reader(), cuts, Resources(**ON_CPU))
     assert stop.value.code == 143
+
+
+def test_a_worker_without_shared_memory_is_told(cuts, monkeypatch):
+    load = prediction.load_waveform
+
+    def load_where_memory_is_full(*arguments):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # of the worker; counts for shared memory too
+        return load(*arguments)
+
+    monkeypatch.setattr(prediction, "load_waveform", load_where_memory_is_full)
+    with pytest.raises(InputError, match="cannot hand over .* shared memory .*--shm-size"):
+        decode_cuts(tone_reader(), cuts, Resources(accelerator="cpu", workers=1))
+
+
+def test_a_worker_that_dies_is_told(cuts, monkeypatch):
+    monkeypatch.setattr(prediction, "load_waveform", lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(InputError, match="a data worker died: DataLoader worker"):
+        decode_cuts(tone_reader(), cuts, Resources(accelerator="cpu", workers=1))
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_decoding_also_while_a_worker_hangs(root, tmp_path, signum, code):
+    model = export_tone_reader(tmp_path / "model")
+    script = tmp_path / "hanging.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys, time
+
+            sys.path.insert(0, {str(TESTS)!r})
+            import tone_reader
+            from asr.cli import main
+            from asr.decode import prediction
+
+            def hang(*arguments):
+                print("hanging", flush=True)
+                time.sleep(1000)
+
+            prediction.load_waveform = hang
+            sys.exit(main())
+            """
+        )
+    )
+    command = [sys.executable, str(script), "test", str(model), "--root", str(root), "-o", str(tmp_path / "out")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, "--accelerator", "cpu"], env=environment, **pipes) as process:
+        assert process.stdout.readline() == "hanging\n"
+        process.send_signal(signum)
+        try:
+            _, error = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == code
+    assert "Traceback" not in error
