@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import hashlib
 import json
 import os
 import tempfile
@@ -46,6 +47,19 @@ def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.errno is not None and not of_another_file:
             raise InputError(f"cannot write {path}: {error.strerror}") from error
         raise
+
+
+def sha256_of(path: Path | str) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -1,6 +1,7 @@
 """Encoder + CTC head, and everything needed to use it on audio, rebuilt from plain data."""
 
 import argparse
+import hashlib
 import importlib
 import pickle
 import sys
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from asr.data.features import FeatureConfig, FeatureStatistics, LogMel
@@ -138,7 +139,8 @@ def build_encoder(class_path: str, init_args: dict[str, Any]) -> Encoder:
 class LoadedModel(NamedTuple):
     """A trained model, ready to be used (in eval mode), with what belongs to it.
 
-    `metadata` holds what is known of its training: name, seed, training_seconds, ... and `source`, its file.
+    `metadata` holds what is known of its training: name, seed, training_seconds, step, ... (those of a run folder are
+    of the whole run, also if a later checkpoint was not better); and `source`, its file, with that file's `sha256`.
     """
 
     model: CTCModel
@@ -158,14 +160,16 @@ def load_model(path: Path | str, device: str = "cpu") -> LoadedModel:
     """
     path = Path(path)
     if (path / "model.json").is_file():
-        content = read_json(path / "model.json")
+        source, content = path / "model.safetensors", read_json(path / "model.json")
         described, metadata = content.get("description"), content.get("metadata", {})
-        weights, source = _read_safetensors(path / "model.safetensors"), path / "model.safetensors"
+        weights, sha256 = _read_safetensors(source)
     else:
         source = find_checkpoint(path)
-        checkpoint = read_checkpoint(source)
+        checkpoint, sha256 = _read_checkpoint(source)
         described, weights = checkpoint["description"], checkpoint_weights(checkpoint)
-        metadata = read_json(path / "run.json") if (path / "run.json").is_file() else {}
+        metadata = {**checkpoint.get("metadata", {}), "step": checkpoint.get("global_step")}
+        if (path / "run.json").is_file():
+            metadata |= read_json(path / "run.json")
     try:
         description = ModelDescription.from_dict(described)
         model = description.build()
@@ -178,7 +182,8 @@ def load_model(path: Path | str, device: str = "cpu") -> LoadedModel:
     except RuntimeError as error:
         raise InputError(f"the weights of {source} do not fit the model it describes: {error}") from error
     model.eval().to(device)
-    return LoadedModel(model, description, tokenizer, features, {**metadata, "source": str(source)})
+    metadata |= {"source": str(source), "sha256": sha256}
+    return LoadedModel(model, description, tokenizer, features, metadata)
 
 
 def find_checkpoint(path: Path | str) -> Path:
@@ -203,8 +208,14 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read or is not such a checkpoint.
     """
+    return _read_checkpoint(path)[0]
+
+
+def _read_checkpoint(path: Path | str) -> tuple[dict[str, Any], str]:
+    """The checkpoint and the SHA-256 of the very bytes it was read from: training may put another one in its place."""
     try:
         with open(path, "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             damaged = zipfile.ZipFile(file).testzip()  # torch does not look at the checksums
             if damaged is not None:
                 raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
@@ -219,7 +230,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         raise InputError(f"{path} is not a whole checkpoint: {reason}") from error
     if not (isinstance(checkpoint, dict) and all(isinstance(checkpoint.get(key), dict) for key in NEEDED)):
         raise InputError(f"{path} is a checkpoint, but not one of `asr fit`: it describes no recogniser")
-    return checkpoint
+    return checkpoint, sha256
 
 
 def checkpoint_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
@@ -228,9 +239,10 @@ def checkpoint_weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): w for n, w in checkpoint["state_dict"].items() if n.startswith(prefix)}
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
     try:
-        return load_file(path)
+        content = path.read_bytes()
+        return load(content), hashlib.sha256(content).hexdigest()
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot read the weights {path}: {error}") from error
 
@@ -242,7 +254,7 @@ def export_model(loaded: LoadedModel, folder: Path | str, half: bool = False) ->
     weights = {n: w.detach().cpu().to(dtype).contiguous() for n, w in loaded.model.state_dict().items()}
     with atomic_writer(folder / "model.safetensors") as file:
         file.write(save(weights))
-    metadata = {key: value for key, value in loaded.metadata.items() if key != "source"}
+    metadata = {key: value for key, value in loaded.metadata.items() if key not in ("source", "sha256")}
     write_json(folder / "model.json", {"description": loaded.description.to_dict(), "metadata": metadata})
 
 

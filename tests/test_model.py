@@ -1,3 +1,4 @@
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -89,9 +90,11 @@ def test_an_export_computes_what_the_model_did(tmp_path: Path, half: bool, toler
 def test_metadata_travels_with_an_export(tmp_path: Path) -> None:
     description = make_description()
     loaded = load_model(write_checkpoint(tmp_path / "a.ckpt", description.build(), description))
-    export_model(LoadedModel(*loaded[:4], {"name": "demo", "source": "a.ckpt"}), tmp_path / "out")
+    export_model(LoadedModel(*loaded[:4], {"name": "demo", "source": "a.ckpt", "sha256": "0"}), tmp_path / "out")
     metadata = load_model(tmp_path / "out").metadata
-    assert metadata == {"name": "demo", "source": str(tmp_path / "out" / "model.safetensors")}
+    weights = tmp_path / "out" / "model.safetensors"
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert metadata == {"name": "demo", "source": str(weights), "sha256": digest}
 
 
 def test_missing_models_are_named(tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ def scores_record(scores: Scores, loaded: LoadedModel, manifest: Path, timing: T
         "model": {
             "name": loaded.metadata.get("name"),
             "source": loaded.metadata["source"],
+            "sha256": loaded.metadata.get("sha256"),
+            "step": loaded.metadata.get("step"),
             "encoder": loaded.description.encoder["class_path"],
             "parameters": model.parameter_count(),
             # Of an utterance of ten seconds: what an edge costs is spread as it is in use.

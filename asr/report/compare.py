@@ -10,7 +10,7 @@ from typing import Any
 
 from asr.decode.hypotheses import Hypothesis, read_hypotheses
 from asr.errors import InputError
-from asr.files import read_json, write_text
+from asr.files import read_json, sha256_of, write_text
 from asr.score.scores import name_some
 
 HEADINGS = ("model", "parameters", "multiply-adds/s", "WER", "CER", "real-time factor", "training time")
@@ -47,7 +47,8 @@ def read_runs(paths: Sequence[Path], split: str = "test") -> list[ScoredRun]:
     """Read the scores of run folders, or scores files themselves. Runs are called by their folders.
 
     Raises:
-        InputError: there are no scores for that split, or they lack something that a comparison needs.
+        InputError: there are no scores for that split, they lack something that a comparison needs, or they are of an
+            earlier state of a run that was trained further.
     """
     suffix = "" if split == "test" else f"-{split}"
     files = [path / f"scores{suffix}.json" if path.is_dir() else path for path in paths]
@@ -58,8 +59,26 @@ def read_runs(paths: Sequence[Path], split: str = "test") -> list[ScoredRun]:
     for path, file, name in zip(paths, files, names, strict=True):
         if path.is_dir() and not file.is_file():
             raise InputError(f"{path} has no {file.name}: make it with `asr test {path} --split {split}`")
-        runs.append(ScoredRun(path, name, _read_scores(file), file.parent / f"hypotheses{suffix}.jsonl"))
+        scores = _read_scores(file)
+        if path.is_dir():
+            _check_current(path, file, scores, split)
+        runs.append(ScoredRun(path, name, scores, file.parent / f"hypotheses{suffix}.jsonl"))
     return runs
+
+
+def _check_current(run: Path, file: Path, scores: Mapping[str, Any], split: str) -> None:
+    """Refuse scores of weights that a run has no more, since it was trained further."""
+    model = scores.get("model") or {}
+    if not (model.get("sha256") and model.get("source")):
+        return
+    name = Path(model["source"]).name
+    for weights in (run / "checkpoints" / name, run / name):
+        if weights.is_file() and sha256_of(weights) != model["sha256"]:
+            step = "" if model.get("step") is None else f", that of step {model['step']}"
+            raise InputError(
+                f"{file} is of an earlier state of the run{step}: {weights} has been written anew since then; score "
+                f"it with `asr test {run} --split {split}`"
+            )
 
 
 def _read_scores(file: Path) -> dict[str, Any]:

@@ -172,7 +172,7 @@ class RunRecord(Callback):
     """Keeps run.json (what was trained, on what, for how long, with which versions) and metrics.csv (a row an epoch).
 
     Both go on over resumes: the time adds up, and rows of epochs that are done again are replaced. The options of the
-    run go into every checkpoint, where a resumed run compares its own with them.
+    run go into every checkpoint, where a resumed run compares its own with them; so do name, seed, data and time.
 
     Args:
         folder: of the run; it learns here that training has begun.
@@ -198,6 +198,7 @@ class RunRecord(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[OPTIONS] = self.options
+        checkpoint["metadata"] = {**self._origin(), "training_seconds": round(self.elapsed(), 1)}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._began = time.perf_counter()
@@ -224,9 +225,7 @@ class RunRecord(Callback):
         model, features = pl_module.model, pl_module.description.features
         frames = round(features.sample_rate / features.hop_length)
         record = {
-            "name": self.folder.path.name,
-            "seed": self.options["seed"],
-            "data_root": str(Path(self.options["data"]["root"]).resolve()),
+            **self._origin(),
             "finished": finished,
             "parameters": model.parameter_count(),
             "multiply_adds_per_second": model.multiply_adds(frames),
@@ -243,6 +242,11 @@ class RunRecord(Callback):
         }
         write_json(self.folder.path / "run.json", record)
         write_text(self.folder.path / "metrics.csv", self._table())
+
+    def _origin(self) -> dict[str, Any]:
+        """Which run it is: what its checkpoints say too."""
+        root = Path(self.options["data"]["root"]).resolve()
+        return {"name": self.folder.path.name, "seed": self.options["seed"], "data_root": str(root)}
 
     def _table(self) -> str:
         columns = list(dict.fromkeys(name for row in self.history for name in row))

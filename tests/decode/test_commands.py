@@ -1,5 +1,6 @@
 """`asr test` and `asr predict` as a user runs them, with a model that makes no errors, or known ones."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def test_scores_say_what_was_scored_with_what(root, model, tmp_path):
     assert scores["model"]["multiply_adds_per_second"] == 50 * 25
     assert (scores["model"]["frame_rate"], scores["model"]["name"]) == (50.0, "tone-reader")
     assert scores["model"]["encoder"] == "tone_reader.ToneReader"
+    weights = (model / "model.safetensors").read_bytes()
+    assert scores["model"]["sha256"] == hashlib.sha256(weights).hexdigest()
     assert scores["manifest"] == str(root / "test.jsonl.gz")
     assert scores["real_time_factor"] > 0
     assert scores["machine"]["threads"] == 1

@@ -1,5 +1,6 @@
 """The comparison table shows what scores.json says, and only of runs that were scored on the same thing."""
 
+import hashlib
 import json
 import shutil
 
@@ -181,3 +182,26 @@ def test_a_scored_run_is_plain_data(two_runs):
     [run] = read_runs(two_runs[:1])
     assert isinstance(run, ScoredRun)
     assert (run.name, run.hypotheses) == ("right", two_runs[0] / "hypotheses.jsonl")
+
+
+def test_scores_of_weights_that_the_run_has_no_more_are_refused(two_runs, tmp_path, capsys):
+    run = shutil.copytree(two_runs[0], tmp_path / "right")
+    assert main([str(run), str(two_runs[1])]) == 0
+    shutil.copy(two_runs[1] / "model.safetensors", run)  # as if trained further
+    with pytest.raises(InputError, match=r"right/scores.json is of an earlier state of the run: .*model.safetensors"):
+        main([str(run), str(two_runs[1])])
+    assert main([str(run / "scores.json"), str(two_runs[1])]) == 0  # the file itself is what it is
+
+
+def test_the_step_of_outdated_scores_is_named(make_run):
+    run = make_run("grid", model={"source": "elsewhere/checkpoints/best.ckpt", "sha256": "0" * 64, "step": 120})
+    assert read_runs([run])
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "best.ckpt").write_bytes(b"weights")
+    with pytest.raises(
+        InputError, match=r"step 120: .*best.ckpt has been .* `asr test .*grid --split test`"
+    ):
+        read_runs([run])
+    digest = hashlib.sha256(b"weights").hexdigest()
+    make_run("grid", model={"source": "elsewhere/checkpoints/best.ckpt", "sha256": digest, "step": 120})
+    assert read_runs([run])

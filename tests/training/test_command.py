@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import itertools
 import json
 import os
@@ -177,6 +178,34 @@ def test_the_kept_configuration_repeats_the_run(config: Path, tmp_path: Path) ->
     assert fit(config, "--trainer.max_epochs", "1") == 0
     assert main(["fit", "-c", str(tmp_path / "run" / "config.yaml"), "--run", str(tmp_path / "again")]) == 0
     assert differences(last(tmp_path / "run")["state_dict"], last(tmp_path / "again")["state_dict"]) == []
+
+
+def test_a_checkpoint_alone_knows_its_training_and_scores_know_the_checkpoint(
+    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run, path = tmp_path / "run", tmp_path / "moved.ckpt"
+    assert fit(config, "--trainer.max_epochs", "1") == 0
+    path.write_bytes((run / "checkpoints" / "best.ckpt").read_bytes())
+    assert main(["test", str(path), "-o", str(tmp_path / "out"), "--workers", "0"]) == 0
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert (scores["seed"], scores["model"]["name"]) == (3, "run")
+    assert 0 < scores["training_seconds"] <= json.loads((run / "run.json").read_text())["training_seconds"]
+    assert scores["model"]["step"] == last(run)["global_step"]
+    assert scores["model"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_scores_from_before_a_run_was_trained_further_are_not_compared(
+    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    assert fit(config, "--trainer.max_epochs", "1") == 0
+    (tmp_path / "run" / "checkpoints" / "best.ckpt").unlink()
+    assert main(["test", run, "--workers", "0"]) == main(["compare", run]) == 0
+    assert fit(config, "--trainer.max_epochs", "2", "--ckpt_path", "last") == 0
+    (tmp_path / "run" / "checkpoints" / "best.ckpt").unlink(missing_ok=True)
+    assert main(["compare", run]) == 1
+    assert "is of an earlier state of the run, that of step" in capfd.readouterr().err
+    assert main(["test", run, "--workers", "0"]) == main(["compare", run]) == 0
 
 
 def test_a_second_run_in_a_used_folder_keeps_the_first(config: Path, tmp_path: Path) -> None:
