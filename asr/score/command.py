@@ -1,11 +1,14 @@
 """`asr score`: WER and CER of hypotheses, wherever they come from."""
 
 import argparse
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from asr.decode.hypotheses import read_hypotheses
-from asr.files import write_json, write_text
+from asr.files import read_json, write_json, write_text
 from asr.provenance import provenance
 from asr.score.references import read_references, with_references
 from asr.score.scores import Scores, format_alignments, format_rate, format_utterance, score
@@ -23,6 +26,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.reference:
         rows = with_references(rows, read_references(options.reference))
     scores = score(rows, normalize.identifier if normalize else None, normalize)
+    record = recorded(Path(options.hypotheses))
+    if normalize is None and record.get("reference_digest") == scores.reference_digest:
+        scores = replace(scores, normalizer=record.get("normalizer"))
     if options.output:
         made_with = provenance()
         write_json(
@@ -30,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
             {
                 **scores.to_dict(),
                 "hypotheses": options.hypotheses,
+                "seed": record.get("seed"),
                 "versions": made_with["versions"],
                 "commit": made_with["commit"],
             },
@@ -41,6 +48,16 @@ def main(arguments: Sequence[str]) -> int:
         if path:
             print(f"wrote {Path(path)}")
     return 0
+
+
+def recorded(hypotheses: Path) -> dict[str, Any]:
+    """What is known of a hypotheses file: the scores that `asr test` wrote beside it, else the record of its run."""
+    split = re.fullmatch(r"hypotheses(.*)\.jsonl", hypotheses.name)
+    for name in ([f"scores{split[1]}.json"] if split else []) + ["run.json"]:
+        file = hypotheses.parent / name
+        if file.is_file() and isinstance(content := read_json(file), dict):
+            return content
+    return {}
 
 
 def summary(scores: Scores) -> str:

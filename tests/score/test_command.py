@@ -5,8 +5,9 @@ import pytest
 from asr.cli import main as asr_main
 from asr.decode.hypotheses import Hypothesis, write_hypotheses
 from asr.errors import InputError
-from asr.files import read_json
+from asr.files import read_json, write_json
 from asr.score.command import main
+from asr.score.scores import score
 
 ROWS = [
     Hypothesis("u1", "the cat sat", "The cat sat.", "anna"),
@@ -76,3 +77,37 @@ def test_a_row_without_reference_ends_with_exit_code_1(tmp_path, capsys):
     write_hypotheses(tmp_path / "h.jsonl", [Hypothesis("lonely", "A")])
     assert asr_main(["score", str(tmp_path / "h.jsonl")]) == 1
     assert capsys.readouterr().err == "error: 1 of 1 utterances have no reference: lonely\n"
+
+
+def recorded(folder, rows, **more):
+    write_hypotheses(folder / "hypotheses-dev.jsonl", rows)
+    write_json(folder / "scores-dev.json", {**score(rows, "english/1").to_dict(), "seed": 5, **more})
+    return str(folder / "hypotheses-dev.jsonl")
+
+
+def test_what_the_hypotheses_were_scored_with_before_is_kept(tmp_path):
+    main([recorded(tmp_path, ROWS), "-o", str(tmp_path / "again.json")])
+    again = read_json(tmp_path / "again.json")
+    assert (again["normalizer"], again["seed"]) == ("english/1", 5)
+
+
+def test_a_normaliser_that_is_asked_for_is_the_one_recorded(tmp_path):
+    main([recorded(tmp_path, ROWS), "--normalizer", "lower/1", "-o", str(tmp_path / "again.json")])
+    again = read_json(tmp_path / "again.json")
+    assert (again["normalizer"], again["seed"]) == ("lower/1", 5)
+
+
+def test_other_references_have_no_known_normaliser(tmp_path):
+    path = recorded(tmp_path, ROWS)
+    (tmp_path / "text").write_text("u1 The cat\nu2 a hat\nu3 um\n")
+    main([path, "--reference", str(tmp_path / "text"), "-o", str(tmp_path / "again.json")])
+    again = read_json(tmp_path / "again.json")
+    assert (again["normalizer"], again["seed"]) == (None, 5)
+
+
+def test_hypotheses_alone_know_no_seed_and_those_of_a_run_folder_its(hypotheses, tmp_path):
+    main([str(hypotheses), "-o", str(tmp_path / "alone.json")])
+    assert read_json(tmp_path / "alone.json")["seed"] is None
+    write_json(tmp_path / "run.json", {"seed": 4})
+    main([str(hypotheses), "-o", str(tmp_path / "run-scores.json")])
+    assert read_json(tmp_path / "run-scores.json")["seed"] == 4
