@@ -73,18 +73,19 @@ def engine(name: str, workload: Workload, setting: Setting) -> Callable[[], obje
         raise RefusedError(str(error)) from error
     half = setting.type != torch.float32
 
-    def forward(inputs: Tensor) -> Tensor:
-        with torch.autocast(setting.device, setting.type, enabled=half):
+    def forward(inputs: Tensor, autocast: bool = half) -> Tensor:
+        with torch.autocast(setting.device, setting.type, enabled=autocast):
             output: Tensor = grid(inputs)[0]
         return output
 
     inputs = _inputs((workload.batch, workload.time, workload.frequency, workload.input_size), setting)
+    probe = inputs.detach()[:1, :2, :2]
     try:
-        output = forward(inputs.detach()[:1, :2, :2])
+        rounded = forward(probe)
     except (ValueError, RuntimeError, ImportError) as error:
         raise RefusedError(str(error).partition("\n")[0]) from error
-    if output.dtype != setting.type:
-        raise RefusedError(f"under autocast it computes in {str(output.dtype).removeprefix('torch.')}")
+    if half and torch.equal(rounded.float(), forward(probe, autocast=False).float()):
+        raise RefusedError("under autocast it computes as without, in float32")
     return _run(lambda: forward(inputs), [inputs, *grid.parameters()], setting)
 
 

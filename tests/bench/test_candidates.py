@@ -80,14 +80,24 @@ def test_an_engine_that_refuses_when_it_runs_is_refused_with_the_first_line_of_i
         build("wavefront", SMALL, FORWARD)
 
 
-def test_an_engine_that_computes_in_another_type_than_asked_for_is_refused(monkeypatch):
+def test_an_engine_that_would_compute_in_float32_where_half_precision_was_asked_for_is_refused(monkeypatch):
     class InFloat32(nn.Identity):
         def forward(self, inputs):
             return inputs.float(), None
 
     monkeypatch.setattr(candidates, "GridLSTM", lambda *arguments, **options: InFloat32())
-    with pytest.raises(RefusedError, match="computes in float32"):
+    with pytest.raises(RefusedError, match="as without, in float32"):
         build("wavefront", SMALL, Setting("cpu", "bfloat16", "forward"))
+
+
+def test_an_engine_whose_products_are_rounded_under_autocast_is_measured_in_half_precision(monkeypatch):
+    class Rounding(nn.Linear):
+        def forward(self, inputs):
+            with torch.autocast("cpu", enabled=torch.is_autocast_enabled("cpu")):
+                return super().forward(inputs if torch.is_autocast_enabled("cpu") else inputs.float()).float(), None
+
+    monkeypatch.setattr(candidates, "GridLSTM", lambda *arguments, **options: Rounding(5, 6))
+    assert build("wavefront", SMALL, Setting("cpu", "bfloat16", "forward"))().shape == (2, 4, 3, 6)
 
 
 def test_products_have_the_flops_of_their_shapes():
