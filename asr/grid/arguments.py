@@ -228,10 +228,14 @@ def checked_state(
         dtype: what it is converted to.
 
     Raises:
-        ValueError: a shape is wrong, or memory is missing or superfluous.
+        ValueError: it is no pair, a shape is wrong, or memory is missing or superfluous.
     """
     if lengths.shape[1] == 0:
         raise ValueError("state must be None with axes=0: there is no axis that it could enter along")
+    if isinstance(state, Tensor) or len(state) != 2:
+        raise ValueError(
+            f"state must be a pair of hidden and memory, got {type(state).__name__} of length {len(state)}"
+        )
     padded = ~real_cells(leading[3:], lengths[:, 1:]).unsqueeze(-1)
     checked = []
     for name, tensor, size in zip(("hidden", "memory"), state, sizes, strict=True):

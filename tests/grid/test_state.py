@@ -125,6 +125,8 @@ LIKE = torch.zeros(2, 4, 2, 3, 2)
         (GridLSTM, {"cell": "gru"}, (LIKE, LIKE), "memory must be None with these cells"),
         (GridLSTM, {"proj_size": 1}, (LIKE, LIKE), r"hidden must have shape \(2, 4, 2, 3, 1\), got \(2, 4, 2, 3, 2\)"),
         (MultidimensionalLSTM, {}, (LIKE[:, :1], LIKE), r"hidden must have shape \(2, 4, 2, 3, 2\)"),
+        (GridLSTM, {"cell": "gru"}, LIKE, "state must be a pair of hidden and memory, got Tensor of length 2"),
+        (GridLSTM, {}, (LIKE,), "state must be a pair of hidden and memory, got tuple of length 1"),
         (MultidimensionalLSTM, {}, (LIKE, None), "memory must be a tensor with these cells"),
     ],
 )
