@@ -29,6 +29,14 @@ def test_seeds_fit_into_what_torch_and_numpy_accept() -> None:
     assert len(set(seeds)) == 1000
 
 
+def test_a_generator_is_philox_with_the_seed_as_its_key() -> None:
+    for keys in ((0, "b"), (2**40, "an utterance", 3)):
+        expected = np.random.Generator(np.random.Philox(key=derive_seed(*keys)))
+        found = generator(*keys)
+        np.testing.assert_array_equal(found.integers(2**62, size=100), expected.integers(2**62, size=100))
+        np.testing.assert_array_equal(found.standard_normal(9), expected.standard_normal(9))
+
+
 def test_draws_do_not_depend_on_other_draws() -> None:
     alone = generator(0, "b").random(3)
     generator(0, "a").random(100)

@@ -146,6 +146,7 @@ class Augmentation:
         self.config = config
         self.seed = seed
         self.sample_rate = sample_rate
+        self._speeds: tuple[int, dict[str, float]] = (-1, {})  # an epoch, and what was drawn in it
         self._noises: list[MonoCut] = []
         if config.noise_probability > 0:
             for path in config.noise:
@@ -161,7 +162,13 @@ class Augmentation:
         factors = self.config.speed_factors
         if len(factors) == 1:
             return factors[0]
-        return factors[int(self._generator(epoch, utterance_id, "speed").integers(len(factors)))]
+        if self._speeds[0] != epoch:
+            self._speeds = (epoch, {})
+        known = self._speeds[1]
+        if utterance_id not in known:  # the plan of batches asks as well as the batch
+            index = int(self._generator(epoch, utterance_id, "speed").integers(len(factors)))
+            known[utterance_id] = factors[index]
+        return known[utterance_id]
 
     def waveform(self, waveform: Tensor, epoch: int, utterance_id: str) -> Tensor:
         """Samples (N,) -> the same at another speed, with noise, at another volume.

@@ -51,19 +51,19 @@ def collate(examples: Sequence[Example]) -> Batch:
     >>> batch.features.shape, batch.feature_lengths.tolist(), batch.tokens.tolist()
     (torch.Size([2, 4, 3]), [2, 4], [[5, 0], [5, 6]])
     """
-    lengths = torch.tensor([len(example.features) for example in examples])
-    token_lengths = torch.tensor([len(example.tokens) for example in examples])
-    num_features = examples[0].features.shape[1]
-    features = torch.zeros(len(examples), int(lengths.max()), num_features)
-    tokens = torch.zeros(len(examples), int(token_lengths.max()), dtype=torch.int64)
-    for row, example in enumerate(examples):
-        features[row, : len(example.features)] = example.features
-        tokens[row, : len(example.tokens)] = torch.tensor(example.tokens, dtype=torch.int64)
+    lengths = [example.features.shape[0] for example in examples]
+    token_lengths = [len(example.tokens) for example in examples]
+    longest, most = max(lengths), max(token_lengths)
+    features = torch.empty(len(examples), longest, examples[0].features.shape[1])
+    for row, example, length in zip(features, examples, lengths, strict=True):
+        row[:length] = example.features
+        row[length:] = 0
+    tokens = [[*example.tokens, *[0] * (most - len(example.tokens))] for example in examples]
     return Batch(
         features=features,
-        feature_lengths=lengths,
-        tokens=tokens,
-        token_lengths=token_lengths,
+        feature_lengths=torch.tensor(lengths),
+        tokens=torch.tensor(tokens, dtype=torch.int64),
+        token_lengths=torch.tensor(token_lengths),
         utterance_ids=tuple(example.utterance_id for example in examples),
         texts=tuple(example.text for example in examples),
         speakers=tuple(example.speaker for example in examples),

@@ -48,6 +48,7 @@ class SpeechDataset(Dataset[Batch]):
         self._tokenizer = tokenizer
         self._augmentation = augmentation
         self._stored = stored
+        self._zeros = torch.zeros(features.config.num_mels)
 
     def __len__(self) -> int:
         return len(self._cuts)
@@ -78,7 +79,7 @@ class SpeechDataset(Dataset[Batch]):
         if augmented:
             # Masks take the mean's value, which normalisation makes zero.
             normalized = self._features.config.normalization != "none"
-            fill = torch.zeros(features.shape[1]) if normalized else features.mean(dim=0)
+            fill = self._zeros if normalized else features.mean(dim=0)
             features = augmentation.features(features, epoch, utterance_id, fill)
         return Example(
             features=features,

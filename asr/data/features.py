@@ -124,7 +124,7 @@ class LogMel(torch.nn.Module):
         if self.config.normalization == "utterance":
             mean = features.mean(dim=0)
             return (features - mean) / (features - mean).square().mean(dim=0).sqrt().clamp(min=self.STD_FLOOR)
-        return (features - self.mean) / self.std
+        return (features - self.mean).div_(self.std)
 
 
 def _mel_spectrogram(config: FeatureConfig) -> torchaudio.transforms.MelSpectrogram:

@@ -57,12 +57,13 @@ class FeatureStore:
         expected = int(ends[-1]) * self.num_mels * 2
         if not path.is_file() or path.stat().st_size != expected:
             raise InputError(f"{path}: not the {expected} bytes that its index promises")
-        self._frames = np.memmap(path, dtype="<f2", mode="r", shape=(int(ends[-1]), self.num_mels))
+        # Mapped copy-on-write, since torch does not know of memory that cannot be written; nothing is.
+        self._frames = torch.from_numpy(np.memmap(path, dtype="<f2", mode="c", shape=(int(ends[-1]), self.num_mels)))
 
     def __getitem__(self, utterance_id: str) -> Tensor:
         """Features (T, M) float32 before normalisation."""
         first, end = self._ranges[utterance_id]
-        return torch.from_numpy(self._frames[first:end].astype(np.float32))
+        return self._frames[first:end].float()
 
 
 def stored_features(

@@ -48,10 +48,12 @@ class CharacterTokenizer:
         self._ids = {character: index for index, character in enumerate(self.tokens)}
 
     def encode(self, text: str) -> list[int]:
-        unknown = sorted({c for c in text if c not in self._ids})
-        if unknown:
-            raise InputError(f"characters {unknown} of {text!r} are not in the token set {''.join(self.tokens[1:])!r}")
-        return [self._ids[c] for c in text]
+        try:
+            return [self._ids[c] for c in text]
+        except KeyError:
+            unknown = sorted({c for c in text if c not in self._ids})
+            known = "".join(self.tokens[1:])
+            raise InputError(f"characters {unknown} of {text!r} are not in the token set {known!r}") from None
 
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(self.tokens[i] for i in ids)

@@ -131,6 +131,14 @@ def make(config: AugmentationConfig, seed: int = 0) -> Augmentation:
     return Augmentation(config, seed, sample_rate=16000)
 
 
+def test_a_speed_does_not_depend_on_which_epochs_and_utterances_were_asked_before() -> None:
+    asked = [(epoch, f"u{i}") for epoch in range(4) for i in range(30)]
+    order = generator("order").permutation(2 * len(asked)) % len(asked)
+    one = make(AugmentationConfig())
+    for index in order:
+        assert one.speed(*asked[index]) == make(AugmentationConfig()).speed(*asked[index])
+
+
 def test_speeds_are_functions_of_seed_epoch_and_utterance_and_equally_frequent() -> None:
     augmentation = make(AugmentationConfig())
     drawn = [augmentation.speed(epoch, f"u{i}") for epoch in range(3) for i in range(500)]

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from asr.data.batch import Example, collate
@@ -18,6 +19,13 @@ def test_a_batch_holds_every_utterance_and_zeros_beyond_its_end() -> None:
     assert batch.utterance_ids == ("a", "b")
     assert batch.seconds == (0.03, 0.05)
     assert batch.speakers == ("s", "s")
+
+
+def test_padding_is_zero_whatever_the_memory_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "empty", lambda *shape: torch.full(shape, torch.nan))
+    batch = collate([example(3, [1, 2], "a"), example(5, [4], "b"), example(1, [], "c")])
+    expected = [[3.0] * 3 + [0.0] * 2, [5.0] * 5, [1.0] + [0.0] * 4]
+    assert batch.features[:, :, 0].tolist() == batch.features[:, :, 1].tolist() == expected
 
 
 def test_lengths_and_tokens_are_int64() -> None:
