@@ -193,7 +193,9 @@ def scan(utterance: Utterance, cells: Sequence[Cell], mask: Tensor | None) -> Ut
 class Definition:
     """The engine that loops over utterances, directions and cells."""
 
-    def __init__(self, extents: tuple[int, ...], lengths: Tensor, directions: Sequence[Direction]) -> None:
+    def __init__(
+        self, extents: tuple[int, ...], lengths: Tensor, directions: Sequence[Direction], products: torch.dtype
+    ) -> None:
         self.extents = extents
         self.lengths: list[list[int]] = lengths.tolist()
         self.directions = directions

@@ -6,10 +6,11 @@ from functools import cache
 import torch
 
 from asr.grid.definition import Definition
+from asr.grid.native_engine import CPUKernel
 from asr.grid.options import Engine, Options
 from asr.grid.wavefront import Wavefront
 
-ENGINES: dict[str, type[Engine]] = {"wavefront": Wavefront, "definition": Definition}
+ENGINES: dict[str, type[Engine]] = {"cpu": CPUKernel, "wavefront": Wavefront, "definition": Definition}
 """Engines that compute the same to rounding, in the order in which "auto" tries them."""
 
 _log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from asr.grid.arguments import (
     real_cells,
 )
 from asr.grid.engines import choose_engine, known_engine
-from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision
+from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision, product_type
 from asr.grid.options import Engine, GridOptions, GridState, LayerState, unusual
 
 
@@ -183,7 +183,8 @@ class GridLSTM(nn.Module):
         """Run over a batch of grids.
 
         Args:
-            input: (B, *extents, input_size); whatever its type, and under autocast, it is computed in the parameters'.
+            input: (B, *extents, input_size); whatever its type, it is computed in the parameters', and under autocast
+                with the products in its type if the engine can.
             lengths: (B,) along the first axis, or (B, axes); None if nothing is padded. Padding changes nothing. With
                 axes=0 always None.
             state: what enters at each scan's first cells along the first axis, as an earlier call returned it; None is
@@ -206,9 +207,11 @@ class GridLSTM(nn.Module):
         parameter = layers[0].weight_ih
         options = self.options if self.training else replace(self.options, recurrent_dropout=0.0)
         given = self._given(state, extents, lengths, parameter.dtype)
+        products = product_type(input.device, parameter.dtype)
+        engine = choose_engine(self.engine, options, input.device, products)
         with full_precision(input.device):
             x = input.to(parameter.dtype).masked_fill(padded, 0)
-            scan = choose_engine(self.engine, options, x.device, x.dtype)(extents, lengths, self.directions)
+            scan = engine(extents, lengths, self.directions, products)
             x, memory = self._entering(x, scan)
             left = []
             for layer, merge, entering in zip(layers, self.merges, given, strict=True):

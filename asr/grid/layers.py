@@ -97,6 +97,13 @@ class Merge(nn.Module):
         return dropped
 
 
+def product_type(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """The type that autocast, where it is on, wants products of float32 tensors in; else the tensors' own."""
+    if dtype == torch.float32 and is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return dtype
+
+
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager[None]:
     """A context without autocast: a memory that is added to at every cell needs more than bfloat16's 8 bits."""
     if is_autocast_available(device.type):

@@ -19,7 +19,7 @@ from asr.grid.arguments import (
     real_cells,
 )
 from asr.grid.engines import choose_engine, known_engine
-from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision
+from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision, product_type
 from asr.grid.options import GridState, MultidimensionalOptions, unusual
 
 
@@ -148,9 +148,11 @@ class MultidimensionalLSTM(nn.Module):
         leading = (self.num_layers, len(self.directions), len(input), *extents[1:])
         size = self.options.hidden_size
         given = None if state is None else checked_state(state, leading, (size, size), lengths, dtype)
+        products = product_type(input.device, layers[0].weight_ih.dtype)
+        engine = choose_engine(self.engine, self.options, input.device, products)
         with full_precision(input.device):
             x = input.to(dtype).masked_fill(padded, 0)
-            scan = choose_engine(self.engine, self.options, x.device, x.dtype)(extents, lengths, self.directions)
+            scan = engine(extents, lengths, self.directions, products)
             left = []
             for number, (layer, merge) in enumerate(zip(layers, self.merges, strict=True)):
                 entering = None if given is None else given.layer(number)

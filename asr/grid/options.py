@@ -233,17 +233,21 @@ class LayerOutput(NamedTuple):
 
 
 class Engine(Protocol):
-    """Computes layers over one batch. Made anew for each batch: `Engine(extents, lengths, directions)`.
+    """Computes layers over one batch. Made anew for each batch: `Engine(extents, lengths, directions, products)`.
+
+    `products` is the type that matrix products may be computed in, narrower than the tensors' under autocast.
 
     All tensors are in natural order, (B, *extents, ...), but the memory along depth, which an engine keeps in an
     order of its own from layer to layer. Values at padded cells are finite and otherwise arbitrary.
     """
 
-    def __init__(self, extents: tuple[int, ...], lengths: Tensor, directions: tuple[Direction, ...]) -> None: ...
+    def __init__(
+        self, extents: tuple[int, ...], lengths: Tensor, directions: tuple[Direction, ...], products: torch.dtype
+    ) -> None: ...
 
     @staticmethod
     def refusal(options: Options, device: torch.device, dtype: torch.dtype) -> str | None:
-        """Why this engine cannot run these options on this device in this type; None if it can."""
+        """Why this engine cannot run these options on this device with products in this type; None if it can."""
 
     def depth_memory(self, memory: Tensor) -> Tensor:
         """The first layer's memory along depth (B, *extents, D, H) -> the same in the engine's own order."""

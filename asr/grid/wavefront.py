@@ -28,7 +28,9 @@ from asr.grid.schedule import ScanOrder
 class Wavefront:
     """The engine; see `asr.grid.options.Engine`. Memory along depth stays in scan order from layer to layer."""
 
-    def __init__(self, extents: tuple[int, ...], lengths: Tensor, directions: Sequence[Direction]) -> None:
+    def __init__(
+        self, extents: tuple[int, ...], lengths: Tensor, directions: Sequence[Direction], products: torch.dtype
+    ) -> None:
         self.axes = len(extents)
         self.shape = (len(lengths), *extents, len(directions))
         if not extents:  # a grid without axes is one cell an utterance, and so is one with a single axis of extent 1

@@ -1,0 +1,86 @@
+// Small matrix products on float32: C (+)= A B for a few rows of A and a panel of columns of B, held in registers.
+#pragma once
+
+#include "vectors.h"
+
+namespace grid {
+
+// Registers: with AVX-512 six rows of 64 columns take 24 of 32; with 16 registers of 8 numbers, six rows of 16 columns take 12.
+constexpr int ROWS = 6;
+constexpr int AHEAD = 8;  // rows of B that are fetched into the first-level cache before they are needed
+#if defined(__AVX512F__)
+constexpr int REGISTER = 16;
+constexpr int TILE = 4;
+#elif defined(__AVX__)
+constexpr int REGISTER = 8;
+constexpr int TILE = 2;
+#else
+constexpr int REGISTER = 4;
+constexpr int TILE = 4;
+#endif
+
+typedef float Register __attribute__((vector_size(REGISTER * 4)));
+typedef float UnalignedRegister __attribute__((vector_size(REGISTER * 4), aligned(4), may_alias));
+
+// One tile: C[i][j] = start[i][j] + sum over k of A[i * a_row + k * a_step] * B[k * b_step + j].
+// `start` is C itself (start_row = its row stride), or one row for all (start_row = 0), or null for zeros.
+template <int M, int N>
+__attribute__((noinline)) void tile(int64_t depth, const float* a, int64_t a_row, int64_t a_step, const float* b, int64_t b_step,
+                 const float* start, int64_t start_row, float* c, int64_t c_row) {
+    Register sum[M][N];
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < N; ++j)
+            sum[i][j] = start ? Register(*reinterpret_cast<const UnalignedRegister*>(start + i * start_row + j * REGISTER))
+                              : Register{};
+    for (int64_t k = 0; k < depth; ++k) {
+        Register right[N];
+#pragma GCC unroll 8
+        for (int j = 0; j < N; ++j) right[j] = *reinterpret_cast<const UnalignedRegister*>(b + j * REGISTER);
+#pragma GCC unroll 8
+        for (int j = 0; j < N; ++j) __builtin_prefetch(b + AHEAD * b_step + j * REGISTER);
+#pragma GCC unroll 8
+        for (int i = 0; i < M; ++i) {
+            const Register left = a[i * a_row] - Register{};  // in all lanes
+#pragma GCC unroll 8
+            for (int j = 0; j < N; ++j) sum[i][j] += left * right[j];
+        }
+        a += a_step;
+        b += b_step;
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < N; ++j)
+            *reinterpret_cast<UnalignedRegister*>(c + i * c_row + j * REGISTER) = sum[i][j];
+}
+
+// The same for `columns` (a multiple of 16) of B, tile by tile.
+template <int M>
+inline void rows_of_product(int columns, int64_t depth, const float* a, int64_t a_row, int64_t a_step, const float* b,
+                            int64_t b_step, const float* start, int64_t start_row, float* c, int64_t c_row) {
+    int j = 0;
+    for (; j + TILE * REGISTER <= columns; j += TILE * REGISTER)
+        tile<M, TILE>(depth, a, a_row, a_step, b + j, b_step, start ? start + j : nullptr, start_row, c + j, c_row);
+    if (columns - j == 48 && REGISTER == 16)
+        return tile<M, 48 / REGISTER % 8>(depth, a, a_row, a_step, b + j, b_step, start ? start + j : nullptr, start_row, c + j,
+                                          c_row);
+    for (; j < columns; j += REGISTER)
+        tile<M, 1>(depth, a, a_row, a_step, b + j, b_step, start ? start + j : nullptr, start_row, c + j, c_row);
+}
+
+// Up to ROWS rows.
+inline void product(int rows, int columns, int64_t depth, const float* a, int64_t a_row, int64_t a_step, const float* b,
+                    int64_t b_step, const float* start, int64_t start_row, float* c, int64_t c_row) {
+    switch (rows) {
+        case 6: return rows_of_product<6>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+        case 5: return rows_of_product<5>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+        case 4: return rows_of_product<4>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+        case 3: return rows_of_product<3>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+        case 2: return rows_of_product<2>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+        case 1: return rows_of_product<1>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+    }
+}
+
+}  // namespace grid

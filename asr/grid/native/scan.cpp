@@ -1,0 +1,811 @@
+// One Grid LSTM layer over a batch on the CPU, forward and backward; `asr.grid.scan` says what it computes.
+//
+// Every thread takes utterances of its own (and directions, where there are more threads than utterances) through the whole
+// scan, without waiting for the others. In each step it packs what its cells see into rows [h_1 ... h_A, x], multiplies
+// them with the weights a panel at a time (the gates of LANES hidden units), and turns a panel into activations while it
+// is in the first-level cache. The way back packs the same rows again, so that only memory, hidden vectors and
+// activations are kept; gradients of weights are summed over FLUSH rows before they are added up.
+
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+#include <omp.h>
+
+#include "plan.h"
+#include "products.h"
+#include "vectors.h"
+
+namespace grid {
+
+constexpr int64_t FLUSH = 144;  // rows
+
+inline int64_t rounded_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
+
+// Memory aligned to a cache line, zero at first.
+template <class Number>
+class Buffer {
+   public:
+    Buffer() = default;
+    explicit Buffer(int64_t count) {
+        const size_t bytes = rounded_up(std::max<int64_t>(count, 1) * sizeof(Number), 64);
+        numbers_.reset(static_cast<Number*>(std::aligned_alloc(64, bytes)));
+        if (!numbers_) throw std::bad_alloc();
+        std::memset(numbers_.get(), 0, bytes);
+    }
+    operator Number*() const { return numbers_.get(); }
+
+   private:
+    struct Free {
+        void operator()(Number* numbers) const { std::free(numbers); }
+    };
+    std::unique_ptr<Number, Free> numbers_;
+};
+
+// Sizes in the kernel's own layout: hidden units in blocks of LANES, the last filled with zeros.
+struct Sizes {
+    int64_t hidden, blocks, padded_hidden, axes, gates;
+    int64_t transforms;    // LSTMs of a cell: one an axis, and one along depth if there is a memory
+    int64_t operand;       // what the gates see: the axes' hidden vectors (padded), then the input
+    int64_t operand_row;   // numbers from one operand to the next
+    int64_t activations;   // of a cell: transforms * blocks panels of gates * LANES
+    int64_t panel;         // columns of a panel
+    int64_t sent;          // axes * padded_hidden
+
+    explicit Sizes(const Layer& layer)
+        : hidden(layer.hidden_size),
+          blocks((hidden + LANES - 1) / LANES),
+          padded_hidden(blocks * LANES),
+          axes(layer.axes),
+          gates(layer.coupled ? 3 : 4),
+          transforms(axes + (layer.depth ? 1 : 0)),
+          operand(axes * padded_hidden + layer.input_size),
+          operand_row(rounded_up(operand, 64)),
+          activations(transforms * blocks * gates * LANES),
+          panel(gates * LANES),
+          sent(axes * padded_hidden) {}
+
+    int64_t panels() const { return transforms * blocks; }
+    int64_t rows() const { return transforms * gates * hidden; }  // of the parameters
+
+    // Where a row of the parameters (transform, gate, unit) lies among a cell's activations.
+    int64_t activation(int64_t transform, int64_t gate, int64_t unit) const {
+        return ((transform * blocks + unit / LANES) * gates + gate) * LANES + unit % LANES;
+    }
+    int64_t real(int64_t block) const { return std::min<int64_t>(LANES, hidden - block * LANES); }
+};
+
+// Parameters of one set (direction and band) in the kernel's layout.
+struct Weights {
+    Buffer<float> forward;   // panels of (operand, panel)
+    Buffer<float> bias;      // (activations)
+    Buffer<float> backward;  // panels of (activations, 64) that cover operand_row columns
+    Buffer<float> peephole;  // (transforms, blocks, 3, LANES): of i, f, o; with coupled gates the first is not used
+};
+
+// Parameters as they are given, all float32; see `asr.grid.scan`.
+struct Parameters {
+    const float *weight_ih, *weight_hh, *bias, *peephole;
+};
+
+// Calls visit(row of the parameters, place among the activations).
+template <class Visit>
+void each_gate(const Sizes& sizes, Visit visit) {
+    for (int64_t transform = 0; transform < sizes.transforms; ++transform)
+        for (int64_t gate = 0; gate < sizes.gates; ++gate)
+            for (int64_t unit = 0; unit < sizes.hidden; ++unit)
+                visit((transform * sizes.gates + gate) * sizes.hidden + unit, sizes.activation(transform, gate, unit));
+}
+
+// Calls visit(place in the given peepholes, place in the kernel's own).
+template <class Visit>
+void each_peephole(const Sizes& sizes, Visit visit) {
+    const int64_t kinds = sizes.gates - 1;
+    for (int64_t transform = 0; transform < sizes.transforms; ++transform)
+        for (int64_t kind = 0; kind < kinds; ++kind)
+            for (int64_t unit = 0; unit < sizes.hidden; ++unit)
+                visit((transform * kinds + kind) * sizes.hidden + unit,
+                      ((transform * sizes.blocks + unit / LANES) * 3 + kind + 3 - kinds) * LANES + unit % LANES);
+}
+
+Weights packed(const Layer& layer, const Sizes& sizes, const Parameters& given, int64_t set, bool ahead, bool back) {
+    const int64_t rows = sizes.rows(), seen = sizes.axes * sizes.hidden;
+    Weights weights;
+    weights.bias = Buffer<float>(sizes.activations);
+    if (ahead) weights.forward = Buffer<float>(sizes.activations * sizes.operand);
+    if (back) weights.backward = Buffer<float>(sizes.activations * sizes.operand_row);
+    each_gate(sizes, [&](int64_t row, int64_t place) {
+        weights.bias[place] = given.bias[set * rows + row];
+        float* column = weights.forward + place / sizes.panel * sizes.panel * sizes.operand + place % sizes.panel;
+        const auto set_weight = [&](int64_t k, float weight) {
+            if (ahead) column[k * sizes.panel] = weight;
+            if (back) weights.backward[(k / 64 * sizes.activations + place) * 64 + k % 64] = weight;
+        };
+        const float* hh = given.weight_hh + (set * rows + row) * seen;
+        const float* ih = given.weight_ih + (set * rows + row) * layer.input_size;
+        for (int64_t axis = 0; axis < sizes.axes; ++axis)
+            for (int64_t unit = 0; unit < sizes.hidden; ++unit)
+                set_weight(axis * sizes.padded_hidden + unit, hh[axis * sizes.hidden + unit]);
+        for (int64_t i = 0; i < layer.input_size; ++i) set_weight(sizes.sent + i, ih[i]);
+    });
+    if (given.peephole) {
+        const int64_t count = sizes.transforms * (sizes.gates - 1) * sizes.hidden;
+        weights.peephole = Buffer<float>(sizes.panels() * 3 * LANES);
+        each_peephole(sizes, [&](int64_t from, int64_t to) { weights.peephole[to] = given.peephole[set * count + from]; });
+    }
+    return weights;
+}
+
+// Activations of LANES hidden units along one axis, and what follows from them.
+struct Cell {
+    bool inside, coupled, clipped;
+    float clip;
+
+    explicit Cell(const Layer& layer)
+        : inside(layer.gate_inside), coupled(layer.coupled), clipped(layer.clipped), clip(layer.clip) {}
+
+    Vector clamp(Vector x) const {
+        x = x > clip ? broadcast(clip) : x;
+        return x < -clip ? broadcast(-clip) : x;
+    }
+
+    // From pre-activations `gates` (i,) f, g, o: hands the activations to `keep(gate, activation)`, and returns the
+    // hidden vector, and the memory by reference.
+    template <class Keep>
+    Vector forward(const float* gates, Vector arriving, const float* peephole, Vector& memory, Keep keep) const {
+        const int first = coupled ? 0 : 1;
+        Vector i = load(gates), f = load(gates + first * LANES), o = load(gates + (first + 2) * LANES);
+        const Vector g = tanh(load(gates + (first + 1) * LANES));
+        if (peephole) {
+            i += load(peephole) * arriving;
+            f += load(peephole + LANES) * arriving;
+        }
+        f = sigmoid(f);
+        i = coupled ? 1.0f - f : sigmoid(i);
+        memory = f * arriving + i * g;
+        if (clipped) memory = clamp(memory);
+        if (peephole) o += load(peephole + 2 * LANES) * memory;
+        o = sigmoid(o);
+        if (!coupled) keep(0, i);
+        keep(first, f);
+        keep(first + 1, g);
+        keep(first + 2, o);
+        return inside ? tanh(o * memory) : o * tanh(memory);
+    }
+
+    // Gradients of the outgoing pair -> of the pre-activations and of the arriving memory, which is returned.
+    template <class Number>
+    Vector backward(const Number* gates, Vector arriving, Vector memory, Vector d_hidden, Vector d_memory,
+                    const float* peephole, float* d_gates, float* d_peephole) const {
+        const Number* at = gates + (coupled ? 0 : LANES);
+        const Vector f = load(at), g = load(at + LANES), o = load(at + 2 * LANES);
+        const Vector i = coupled ? 1.0f - f : load(gates);
+        Vector d_o;
+        if (inside) {
+            const Vector h = tanh(o * memory), d = d_hidden * (1.0f - h * h);
+            d_o = d * memory * o * (1.0f - o);
+            d_memory += d * o;
+        } else {
+            const Vector t = tanh(memory);
+            d_o = d_hidden * t * o * (1.0f - o);
+            d_memory += d_hidden * o * (1.0f - t * t);
+        }
+        if (peephole) d_memory += d_o * load(peephole + 2 * LANES);
+        if (clipped) {
+            d_memory = memory >= clip ? Vector{} : d_memory;
+            d_memory = memory <= -clip ? Vector{} : d_memory;
+        }
+        const Vector d_i = coupled ? Vector{} : d_memory * g * i * (1.0f - i);
+        const Vector d_f = d_memory * (coupled ? arriving - g : arriving) * f * (1.0f - f);
+        Vector d_arriving = d_memory * f;
+        if (peephole) {
+            d_arriving += d_i * load(peephole) + d_f * load(peephole + LANES);
+            store(d_peephole, load(d_peephole) + d_i * arriving);
+            store(d_peephole + LANES, load(d_peephole + LANES) + d_f * arriving);
+            store(d_peephole + 2 * LANES, load(d_peephole + 2 * LANES) + d_o * memory);
+        }
+        float* to = d_gates + (coupled ? 0 : LANES);
+        if (!coupled) store(d_gates, d_i);
+        store(to, d_f);
+        store(to + LANES, d_memory * i * (1.0f - g * g));
+        store(to + 2 * LANES, d_o);
+        return d_arriving;
+    }
+};
+
+// Tensors of a layer, natural order, C-contiguous; X is float or BFloat16.
+template <class X>
+struct Tensors {
+    const X* inputs;                      // (batch, cells, input_size)
+    const float *hidden_0, *memory_0;     // (directions, batch, columns, hidden_size), or null
+    X* hidden;                            // (batch, cells, directions, axes * hidden_size)
+    float* last_memory;                   // (directions, batch, columns, hidden_size)
+    float* memory;                        // (batch, cells, directions, axes * hidden_size), or null
+    X* gates;                             // (batch, cells, directions, activations), or null
+    const float* depth_before;            // memory along depth that arrives, (batch, cells, directions, hidden_size)
+    X* depth_hidden;                      // what leaves along depth, likewise
+    float* depth_memory;
+};
+
+template <class X>
+struct Gradients {
+    const X* hidden;           // of the outputs
+    const float* last_memory;  // likewise
+    X* inputs;                 // (parts, batch, cells, input_size): a part for each set of directions that run side by side
+    float *hidden_0, *memory_0;
+    const X* depth_hidden;
+    const float* depth_memory;
+    float* depth_before;
+};
+
+// Sums of a task, per band: (operand, activations), (activations), (transforms, blocks, 3, LANES).
+struct WeightGradients {
+    std::vector<Buffer<float>> products, bias, peephole;
+};
+
+// What both ways share: the rows of the present step and of the one visited before.
+template <class X>
+class Scan {
+   protected:
+    const Layer& layer;
+    const Sizes& sizes;
+    const Tensors<X>& tensors;
+    const Weights* weights;  // of the direction, one a band
+    const int64_t direction;
+    const Cell cell;
+    const std::vector<Column> columns;
+    const int64_t steps;
+    Step now, other;
+    Buffer<float> zeros;
+
+    Scan(const Layer& layer, const Sizes& sizes, const Tensors<X>& tensors, const Weights* weights, int64_t direction,
+         const std::vector<int64_t>& utterances)
+        : layer(layer),
+          sizes(sizes),
+          tensors(tensors),
+          weights(weights + direction * layer.bands),
+          direction(direction),
+          cell(layer),
+          columns(columns_of(layer, utterances, layer.backward + direction * layer.axes)),
+          steps(steps_of(columns)),
+          zeros(sizes.padded_hidden) {}
+
+    int64_t rows() const { return columns.size(); }
+
+    // A cell's place in tensors with an entry a direction.
+    int64_t entry(int64_t cell) const { return cell * layer.directions + direction; }
+
+    // A column's place in what enters and leaves along the first axis.
+    int64_t border(const Column& column) const {
+        return (direction * layer.batch * layer.columns() + column.border) * sizes.hidden;
+    }
+
+    // The column that a row's cell hears from along an axis, or -1 at the border.
+    int32_t heard(int32_t column, int64_t axis, int64_t step) const {
+        if (axis > 0) return columns[column].before[axis];
+        return step > columns[column].delay ? column : -1;
+    }
+
+    // Likewise the one that it sends to.
+    int32_t told(int32_t column, int64_t axis, int64_t step) const {
+        if (axis > 0) return columns[column].after[axis];
+        return step + 1 < columns[column].delay + columns[column].steps ? column : -1;
+    }
+
+    void copy_input(int64_t cell, float* operand) const {
+        const X* input = tensors.inputs + cell * layer.input_size;
+        int64_t i = 0;
+        for (; i + LANES <= layer.input_size; i += LANES) store(operand + sizes.sent + i, load(input + i));
+        if (i < layer.input_size) store(operand + sizes.sent + i, load_part(input + i, layer.input_size - i));
+    }
+
+    // `hidden` is padded (hidden_size of it real) when it comes from a scan's own rows.
+    template <class Number>
+    void copy_hidden(const Number* hidden, float* to, bool whole) const {
+        for (int64_t block = 0; block < sizes.blocks; ++block)
+            store(to + block * LANES, whole ? load(hidden + block * LANES)
+                                            : load_part(hidden + block * LANES, sizes.real(block)));
+    }
+
+    // One panel of rows first to last of a band: operands -> pre-activations.
+    void pre_activations(const Weights& own, int64_t panel, const float* operands, int count, float* to) const {
+        product(count, sizes.panel, sizes.operand, operands, sizes.operand_row, 1,
+                own.forward + panel * sizes.panel * sizes.operand, sizes.panel, own.bias + panel * sizes.panel, 0, to,
+                sizes.panel);
+    }
+};
+
+template <class X>
+class Forward : Scan<X> {
+    using Base = Scan<X>;
+    Buffer<float> operands;          // of the rows of a step
+    Buffer<X> hidden[2];             // (rows, sent), of this step and the one before
+    Buffer<float> memory[2];
+    std::vector<const float*> arriving;  // (rows, axes): memory that a row's cell hears
+
+   public:
+    Forward(const Layer& layer, const Sizes& sizes, const Tensors<X>& tensors, const Weights* weights, int64_t direction,
+            const std::vector<int64_t>& utterances)
+        : Base(layer, sizes, tensors, weights, direction, utterances),
+          operands(this->rows() * sizes.operand_row),
+          hidden{Buffer<X>(this->rows() * sizes.sent), Buffer<X>(this->rows() * sizes.sent)},
+          memory{Buffer<float>(this->rows() * sizes.sent), Buffer<float>(this->rows() * sizes.sent)},
+          arriving(this->rows() * sizes.axes) {}
+
+    void run() {
+        Buffer<float> entering(this->tensors.memory_0 ? this->rows() * this->sizes.padded_hidden : 0);
+        for (int64_t step = 0; step < this->steps; ++step) {
+            this->other = this->now;
+            this->now.set(step, this->columns, this->layer.bands);
+            pack(step, entering);
+            for (int64_t band = 0; band < this->layer.bands; ++band) compute(step, band);
+        }
+    }
+
+   private:
+    void pack(int64_t step, float* entering) {
+        const int last = (step + 1) % 2;
+        const Sizes& sizes = this->sizes;
+        for (size_t row = 0; row < this->now.column.size(); ++row) {
+            const int32_t c = this->now.column[row];
+            float* operand = operands + row * sizes.operand_row;
+            for (int64_t axis = 0; axis < sizes.axes; ++axis) {
+                const int32_t from = this->heard(c, axis, step);
+                float* to = operand + axis * sizes.padded_hidden;
+                const float*& remembered = arriving[row * sizes.axes + axis];
+                if (from >= 0) {
+                    const int64_t at = this->other.row[from] * sizes.sent + axis * sizes.padded_hidden;
+                    this->copy_hidden(hidden[last] + at, to, true);
+                    remembered = memory[last] + at;
+                    continue;
+                }
+                const int64_t border = this->border(this->columns[c]);
+                remembered = this->zeros;
+                if (axis == 0 && this->tensors.hidden_0)
+                    this->copy_hidden(this->tensors.hidden_0 + border, to, false);
+                else
+                    std::memset(to, 0, sizes.padded_hidden * sizeof(float));
+                if (axis == 0 && this->tensors.memory_0) {
+                    float* own = entering + c * sizes.padded_hidden;
+                    this->copy_hidden(this->tensors.memory_0 + border, own, false);
+                    remembered = own;
+                }
+            }
+            this->copy_input(this->now.cell[row], operand);
+            if (this->told(c, 0, step) >= 0) fetch_input(this->now.cell[row] + this->columns[c].stride);
+        }
+    }
+
+    void fetch_input(int64_t cell) const {
+        const X* input = this->tensors.inputs + cell * this->layer.input_size;
+        for (int64_t i = 0; i < this->layer.input_size; i += 64 / sizeof(X)) __builtin_prefetch(input + i);
+    }
+
+    void compute(int64_t step, int64_t band) {
+        const Sizes& sizes = this->sizes;
+        const Weights& own = this->weights[band];
+        const int64_t stop = this->now.band_starts[band + 1];
+        alignas(64) float gates[ROWS * 4 * LANES];
+        for (int64_t panel = 0; panel < sizes.panels(); ++panel) {
+            const float* peephole = own.peephole ? own.peephole + panel * 3 * LANES : nullptr;
+            for (int64_t row = this->now.band_starts[band]; row < stop; row += ROWS) {
+                const int count = std::min<int64_t>(ROWS, stop - row);
+                this->pre_activations(own, panel, operands + row * sizes.operand_row, count, gates);
+                for (int r = 0; r < count; ++r) activate(step, row + r, panel, gates + r * sizes.panel, peephole);
+            }
+        }
+    }
+
+    void activate(int64_t step, int64_t row, int64_t panel, const float* gates, const float* peephole) {
+        const Sizes& sizes = this->sizes;
+        const Tensors<X>& tensors = this->tensors;
+        const int64_t transform = panel / sizes.blocks, unit = panel % sizes.blocks * LANES;
+        const int64_t entry = this->entry(this->now.cell[row]);
+        const int real = sizes.real(panel % sizes.blocks);
+        const bool depth = transform == sizes.axes;
+        const int64_t along_depth = entry * sizes.hidden + unit;
+        const Vector before = depth ? load_part(tensors.depth_before + along_depth, real)
+                                    : load(arriving[row * sizes.axes + transform] + unit);
+        Vector h, after;
+        if (tensors.gates) {
+            X* kept = tensors.gates + entry * sizes.activations + panel * sizes.panel;
+            h = this->cell.forward(gates, before, peephole, after, [kept](int gate, Vector x) { stream(kept + gate * LANES, x); });
+        } else {
+            h = this->cell.forward(gates, before, peephole, after, [](int, Vector) {});
+        }
+        if (depth) {
+            put(tensors.depth_hidden + along_depth, h, real);
+            put(tensors.depth_memory + along_depth, after, real);
+            return;
+        }
+        const int64_t at = row * sizes.sent + transform * sizes.padded_hidden + unit;
+        const int64_t natural = (entry * sizes.axes + transform) * sizes.hidden + unit;
+        store(hidden[step % 2] + at, h);
+        store(memory[step % 2] + at, after);
+        put(tensors.hidden + natural, h, real);
+        if (tensors.memory) put(tensors.memory + natural, after, real);
+        const int32_t c = this->now.column[row];
+        if (transform == 0 && this->told(c, 0, step) < 0)
+            store_part(tensors.last_memory + this->border(this->columns[c]) + unit, after, real);
+    }
+
+    // Past the caches where that is possible: this pass does not read it again.
+    template <class Number>
+    static void put(Number* to, Vector x, int real) {
+        if (real == LANES && reinterpret_cast<uintptr_t>(to) % 64 == 0)
+            stream(to, x);
+        else
+            store_part(to, x, real);
+    }
+};
+
+template <class X>
+class Backward : Scan<X> {
+    using Base = Scan<X>;
+    const Gradients<X>& gradients;
+    X* const d_inputs;
+    const bool add_inputs;
+    WeightGradients& sums;
+    const int64_t capacity;                       // rows of a band's share of the two buffers below
+    Buffer<float> operands, d_gates;              // of the rows whose share in the gradients of the weights is due
+    std::vector<int64_t> due;                     // per band
+    Buffer<float> d_operands[2];                  // (rows, operand_row), of this step and the one visited before
+    Buffer<float> d_memory[2];                    // (rows, sent)
+    Buffer<float> activations;                    // of a row, where they are computed again
+
+   public:
+    Backward(const Layer& layer, const Sizes& sizes, const Tensors<X>& tensors, const Gradients<X>& gradients, X* d_inputs,
+             bool add_inputs, const Weights* weights, int64_t direction, const std::vector<int64_t>& utterances,
+             WeightGradients& sums)
+        : Base(layer, sizes, tensors, weights, direction, utterances),
+          gradients(gradients),
+          d_inputs(d_inputs),
+          add_inputs(add_inputs),
+          sums(sums),
+          capacity(FLUSH + this->rows()),
+          operands(layer.bands * capacity * sizes.operand_row),
+          d_gates(layer.bands * capacity * sizes.activations),
+          due(layer.bands),
+          d_operands{Buffer<float>(this->rows() * sizes.operand_row), Buffer<float>(this->rows() * sizes.operand_row)},
+          d_memory{Buffer<float>(this->rows() * sizes.sent), Buffer<float>(this->rows() * sizes.sent)},
+          activations(ROWS * sizes.panel) {}
+
+    void run() {
+        for (int64_t step = this->steps - 1; step >= 0; --step) {
+            this->other = this->now;
+            this->now.set(step, this->columns, this->layer.bands);
+            for (int64_t band = 0; band < this->layer.bands; ++band) {
+                const int64_t start = this->now.band_starts[band], stop = this->now.band_starts[band + 1];
+                float* own_operands = operands + (band * capacity + due[band]) * this->sizes.operand_row;
+                float* own_gates = d_gates + (band * capacity + due[band]) * this->sizes.activations;
+                pack(step, start, stop, own_operands);
+                differentiate(step, band, start, stop, own_operands, own_gates);
+                send(step, band, start, stop, own_gates);
+                due[band] += stop - start;
+                if (due[band] >= FLUSH || step == 0) flush(band);
+            }
+        }
+    }
+
+   private:
+    // The cell before a row's cell along an axis, as a row of (batch, cells), or -1 at the border.
+    int64_t cell_before(int64_t row, int64_t axis, int64_t step) const {
+        const int32_t c = this->now.column[row], from = this->heard(c, axis, step);
+        if (from < 0) return -1;
+        if (axis == 0) return this->now.cell[row] - this->columns[c].stride;
+        return this->now.cell[row] + this->columns[from].first - this->columns[c].first;
+    }
+
+    void pack(int64_t step, int64_t start, int64_t stop, float* own) const {
+        const Sizes& sizes = this->sizes;
+        for (int64_t row = start; row < stop; ++row) {
+            float* operand = own + (row - start) * sizes.operand_row;
+            for (int64_t axis = 0; axis < sizes.axes; ++axis) {
+                const int64_t from = cell_before(row, axis, step);
+                float* to = operand + axis * sizes.padded_hidden;
+                if (from >= 0)
+                    this->copy_hidden(this->tensors.hidden + (this->entry(from) * sizes.axes + axis) * sizes.hidden, to, false);
+                else if (axis == 0 && this->tensors.hidden_0)
+                    this->copy_hidden(this->tensors.hidden_0 + this->border(this->columns[this->now.column[row]]), to, false);
+                else
+                    std::memset(to, 0, sizes.padded_hidden * sizeof(float));
+            }
+            this->copy_input(this->now.cell[row], operand);
+        }
+    }
+
+    const float* memory_before(int64_t row, int64_t axis, int64_t step) const {
+        const int64_t from = cell_before(row, axis, step);
+        if (from >= 0) return this->tensors.memory + (this->entry(from) * this->sizes.axes + axis) * this->sizes.hidden;
+        if (axis == 0 && this->tensors.memory_0)
+            return this->tensors.memory_0 + this->border(this->columns[this->now.column[row]]);
+        return this->zeros;
+    }
+
+    void differentiate(int64_t step, int64_t band, int64_t start, int64_t stop, const float* own_operands, float* own_gates) {
+        const Sizes& sizes = this->sizes;
+        if (this->tensors.gates) {  // a row's activations lie side by side
+            for (int64_t row = start; row < stop; ++row) {
+                fetch(row + 2);
+                for (int64_t panel = 0; panel < sizes.panels(); ++panel)
+                    differentiate_row(step, band, row, panel, nullptr,
+                                      own_gates + (row - start) * sizes.activations + panel * sizes.panel);
+            }
+            return;
+        }
+        for (int64_t panel = 0; panel < sizes.panels(); ++panel)
+            for (int64_t row = start; row < stop; row += ROWS) {
+                const int count = std::min<int64_t>(ROWS, stop - row);
+                this->pre_activations(this->weights[band], panel, own_operands + (row - start) * sizes.operand_row, count,
+                                      activations);
+                for (int r = 0; r < count; ++r)
+                    differentiate_row(step, band, row + r, panel, activations + r * sizes.panel,
+                                      own_gates + (row + r - start) * sizes.activations + panel * sizes.panel);
+            }
+    }
+
+    // Fetches a row's activations into the cache before they are needed.
+    void fetch(size_t row) const {
+        if (row >= this->now.cell.size()) return;
+        const X* gates = this->tensors.gates + this->entry(this->now.cell[row]) * this->sizes.activations;
+        for (int64_t at = 0; at < this->sizes.activations; at += 64 / sizeof(X)) __builtin_prefetch(gates + at);
+    }
+
+    void differentiate_row(int64_t step, int64_t band, int64_t row, int64_t panel, float* again, float* own_gates) {
+        const Sizes& sizes = this->sizes;
+        const int64_t transform = panel / sizes.blocks, unit = panel % sizes.blocks * LANES;
+        const int real = sizes.real(panel % sizes.blocks);
+        const int32_t c = this->now.column[row];
+        const int64_t entry = this->entry(this->now.cell[row]);
+        const bool depth = transform == sizes.axes;
+        const int64_t along_depth = entry * sizes.hidden + unit, at = transform * sizes.padded_hidden + unit;
+        Vector d_h, d_m{}, before, memory;
+        if (depth) {
+            d_h = load_part(gradients.depth_hidden + along_depth, real);
+            d_m = load_part(gradients.depth_memory + along_depth, real);
+            before = load_part(this->tensors.depth_before + along_depth, real);
+            memory = load_part(this->tensors.depth_memory + along_depth, real);
+        } else {
+            const int64_t natural = (entry * sizes.axes + transform) * sizes.hidden + unit;
+            const int32_t to = this->told(c, transform, step);
+            const int last = (step + 1) % 2;
+            d_h = load_part(gradients.hidden + natural, real);
+            if (to >= 0) {
+                const int64_t there = this->other.row[to];
+                d_h += load(d_operands[last] + there * sizes.operand_row + at);
+                d_m = load(d_memory[last] + there * sizes.sent + at);
+            } else if (transform == 0) {
+                d_m = load_part(gradients.last_memory + this->border(this->columns[c]) + unit, real);
+            }
+            before = load_part(memory_before(row, transform, step) + unit, real);
+            memory = load_part(this->tensors.memory + natural, real);
+        }
+        const Buffer<float>& peepholes = this->weights[band].peephole;
+        const float* peephole = peepholes ? peepholes + panel * 3 * LANES : nullptr;
+        float* d_peephole = peephole ? sums.peephole[band] + panel * 3 * LANES : nullptr;
+        Vector d_before;
+        if (this->tensors.gates) {
+            const X* gates = this->tensors.gates + entry * sizes.activations + panel * sizes.panel;
+            d_before = this->cell.backward(gates, before, memory, d_h, d_m, peephole, own_gates, d_peephole);
+        } else {
+            Vector same;
+            this->cell.forward(again, before, peephole, same, [again](int gate, Vector x) { store(again + gate * LANES, x); });
+            d_before = this->cell.backward(again, before, memory, d_h, d_m, peephole, own_gates, d_peephole);
+        }
+        if (depth) return store_part(gradients.depth_before + along_depth, d_before, real);
+        store(d_memory[step % 2] + row * sizes.sent + at, d_before);
+        if (transform == 0 && gradients.memory_0 && this->heard(c, 0, step) < 0)
+            store_part(gradients.memory_0 + this->border(this->columns[c]) + unit, d_before, real);
+    }
+
+    // Gradients of the operands, and from them those of the inputs and of what entered along the first axis.
+    void send(int64_t step, int64_t band, int64_t start, int64_t stop, const float* own_gates) {
+        const Sizes& sizes = this->sizes;
+        float* own = d_operands[step % 2];
+        for (int64_t column = 0; column < sizes.operand; column += 64) {
+            const float* panel = this->weights[band].backward + column * sizes.activations;
+            const int width = std::min<int64_t>(64, rounded_up(sizes.operand - column, LANES));
+            for (int64_t row = start; row < stop; row += ROWS)
+                product(std::min<int64_t>(ROWS, stop - row), width, sizes.activations,
+                        own_gates + (row - start) * sizes.activations, sizes.activations, 1, panel, 64, nullptr, 0,
+                        own + row * sizes.operand_row + column, sizes.operand_row);
+        }
+        for (int64_t row = start; row < stop; ++row) {
+            const float* operand = own + row * sizes.operand_row;
+            X* input = d_inputs + this->now.cell[row] * this->layer.input_size;
+            for (int64_t i = 0; i < this->layer.input_size; i += LANES) {
+                const int real = std::min<int64_t>(LANES, this->layer.input_size - i);
+                const Vector d = load(operand + sizes.sent + i);
+                store_part(input + i, add_inputs ? d + load_part(input + i, real) : d, real);
+            }
+            const int32_t c = this->now.column[row];
+            if (!gradients.hidden_0 || this->heard(c, 0, step) >= 0) continue;
+            for (int64_t block = 0; block < sizes.blocks; ++block)
+                store_part(gradients.hidden_0 + this->border(this->columns[c]) + block * LANES, load(operand + block * LANES),
+                           sizes.real(block));
+        }
+    }
+
+    // Adds the due rows' share to the gradients of the weights.
+    void flush(int64_t band) {
+        const Sizes& sizes = this->sizes;
+        const float* rows = operands + band * capacity * sizes.operand_row;
+        const float* d_rows = d_gates + band * capacity * sizes.activations;
+        const int64_t count = due[band];
+        for (int64_t column = 0; column < sizes.activations; column += LANES) {
+            Vector sum = load(sums.bias[band] + column);
+            for (int64_t row = 0; row < count; ++row) sum += load(d_rows + row * sizes.activations + column);
+            store(sums.bias[band] + column, sum);
+        }
+        for (int64_t column = 0; column < sizes.activations; column += sizes.panel)
+            for (int64_t k = 0; k < sizes.operand; k += ROWS) {
+                float* to = sums.products[band] + k * sizes.activations + column;
+                product(std::min<int64_t>(ROWS, sizes.operand - k), sizes.panel, count, rows + k, 1, sizes.operand_row,
+                        d_rows + column, sizes.activations, to, sizes.activations, to, sizes.activations);
+            }
+        due[band] = 0;
+    }
+};
+
+// Utterances (and directions) that one thread takes through the scan.
+struct Task {
+    int64_t direction;
+    std::vector<int64_t> utterances;
+};
+
+// One round a direction with the utterances divided among the threads; or, where there are fewer utterances than
+// threads, one round with a task for each utterance and direction.
+std::vector<std::vector<Task>> divided(const Layer& layer, int64_t threads) {
+    std::vector<std::vector<Task>> rounds;
+    if (layer.batch < threads) {
+        rounds.emplace_back();
+        for (int64_t d = 0; d < layer.directions; ++d)
+            for (int64_t u = 0; u < layer.batch; ++u) rounds[0].push_back({d, {u}});
+        return rounds;
+    }
+    std::vector<int64_t> order(layer.batch), load(threads);
+    for (int64_t u = 0; u < layer.batch; ++u) order[u] = u;
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return layer.own_cells(a) > layer.own_cells(b); });
+    std::vector<std::vector<int64_t>> groups(threads);
+    for (int64_t u : order) {
+        const int64_t lightest = std::min_element(load.begin(), load.end()) - load.begin();
+        groups[lightest].push_back(u);
+        load[lightest] += layer.own_cells(u);
+    }
+    for (int64_t d = 0; d < layer.directions; ++d) {
+        rounds.emplace_back();
+        for (const auto& group : groups)
+            if (!group.empty()) rounds.back().push_back({d, group});
+    }
+    return rounds;
+}
+
+// Zeros at the padded cells of a tensor (batch, cells, width).
+template <class Number>
+void clear_padding(const Layer& layer, Number* tensor, int64_t width) {
+#pragma omp parallel for
+    for (int64_t u = 0; u < layer.batch; ++u) {
+        if (layer.own_cells(u) == layer.cells()) continue;
+        for (int64_t cell = 0; cell < layer.cells(); ++cell) {
+            int64_t rest = cell;
+            bool padded = false;
+            for (int64_t a = layer.axes - 1; a >= 0; --a) {
+                padded |= rest % layer.extents[a] >= layer.lengths[u * layer.axes + a];
+                rest /= layer.extents[a];
+            }
+            if (padded) std::memset(tensor + (u * layer.cells() + cell) * width, 0, width * sizeof(Number));
+        }
+    }
+}
+
+std::vector<Weights> all_packed(const Layer& layer, const Sizes& sizes, const Parameters& given, bool ahead, bool back,
+                                int threads) {
+    std::vector<Weights> weights(layer.directions * layer.bands);
+#pragma omp parallel for num_threads(threads)
+    for (size_t set = 0; set < weights.size(); ++set) weights[set] = packed(layer, sizes, given, set, ahead, back);
+    return weights;
+}
+
+template <class X>
+void forward(const Layer& layer, const Parameters& given, const Tensors<X>& tensors, int threads) {
+    const Sizes sizes(layer);
+    const std::vector<Weights> weights = all_packed(layer, sizes, given, true, false, threads);
+    std::vector<Task> tasks;
+    for (auto& round : divided(layer, threads)) tasks.insert(tasks.end(), round.begin(), round.end());
+    clear_padding(layer, tensors.hidden, layer.directions * sizes.axes * sizes.hidden);
+    if (tensors.memory) clear_padding(layer, tensors.memory, layer.directions * sizes.axes * sizes.hidden);
+    if (tensors.gates) clear_padding(layer, tensors.gates, layer.directions * sizes.activations);
+    if (layer.depth) {
+        clear_padding(layer, tensors.depth_hidden, layer.directions * sizes.hidden);
+        clear_padding(layer, tensors.depth_memory, layer.directions * sizes.hidden);
+    }
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+    for (size_t task = 0; task < tasks.size(); ++task)
+        Forward<X>(layer, sizes, tensors, weights.data(), tasks[task].direction, tasks[task].utterances).run();
+}
+
+struct ParameterGradients {
+    float *weight_ih, *weight_hh, *bias, *peephole;
+};
+
+void unpack(const Layer& layer, const Sizes& sizes, int64_t set, const std::vector<WeightGradients>& all, int64_t band,
+            const ParameterGradients& out) {
+    const int64_t rows = sizes.rows(), seen = sizes.axes * sizes.hidden;
+    const int64_t peepholes = sizes.transforms * (sizes.gates - 1) * sizes.hidden;
+    for (const WeightGradients& sums : all) {
+        const float* products = sums.products[band];
+        each_gate(sizes, [&](int64_t row, int64_t place) {
+            out.bias[set * rows + row] += sums.bias[band][place];
+            for (int64_t axis = 0; axis < sizes.axes; ++axis)
+                for (int64_t unit = 0; unit < sizes.hidden; ++unit)
+                    out.weight_hh[(set * rows + row) * seen + axis * sizes.hidden + unit] +=
+                        products[(axis * sizes.padded_hidden + unit) * sizes.activations + place];
+            for (int64_t i = 0; i < layer.input_size; ++i)
+                out.weight_ih[(set * rows + row) * layer.input_size + i] += products[(sizes.sent + i) * sizes.activations + place];
+        });
+        if (out.peephole)
+            each_peephole(sizes,
+                          [&](int64_t to, int64_t from) { out.peephole[set * peepholes + to] += sums.peephole[band][from]; });
+    }
+}
+
+template <class X>
+void backward(const Layer& layer, const Parameters& given, const Tensors<X>& tensors, const Gradients<X>& gradients,
+              const ParameterGradients& out, int threads) {
+    const Sizes sizes(layer);
+    const std::vector<Weights> weights = all_packed(layer, sizes, given, !tensors.gates, true, threads);
+    const bool apart = layer.batch < threads;  // directions run side by side
+    const int64_t inputs = layer.batch * layer.cells() * layer.input_size;
+    for (int64_t part = 0; part < (apart ? layer.directions : 1); ++part)
+        clear_padding(layer, gradients.inputs + part * inputs, layer.input_size);
+    if (layer.depth) clear_padding(layer, gradients.depth_before, layer.directions * sizes.hidden);
+    for (const std::vector<Task>& round : divided(layer, threads)) {
+        std::vector<WeightGradients> sums(round.size());
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+        for (size_t task = 0; task < round.size(); ++task) {
+            for (int64_t band = 0; band < layer.bands; ++band) {
+                sums[task].products.emplace_back(sizes.operand * sizes.activations);
+                sums[task].bias.emplace_back(sizes.activations);
+                sums[task].peephole.emplace_back(sizes.panels() * 3 * LANES);
+            }
+            const int64_t direction = round[task].direction;
+            Backward<X>(layer, sizes, tensors, gradients, gradients.inputs + (apart ? direction * inputs : 0),
+                        !apart && direction > 0, weights.data(), direction, round[task].utterances, sums[task])
+                .run();
+        }
+        for (int64_t direction = 0; direction < layer.directions; ++direction) {
+            std::vector<WeightGradients> own;
+            for (size_t task = 0; task < round.size(); ++task)
+                if (round[task].direction == direction) own.push_back(std::move(sums[task]));
+            for (int64_t band = 0; band < layer.bands; ++band)
+                unpack(layer, sizes, direction * layer.bands + band, own, band, out);
+        }
+    }
+}
+
+}  // namespace grid
+
+// The interface: pointers to contiguous tensors, in the order of `asr/grid/cpu_scan.py`. Returns 0, or 1 without memory.
+extern "C" int grid_scan_forward(const grid::Layer* layer, const grid::Parameters* given, const void* tensors, int bfloat16,
+                                 int threads) try {
+    if (bfloat16)
+        grid::forward(*layer, *given, *static_cast<const grid::Tensors<grid::BFloat16>*>(tensors), threads);
+    else
+        grid::forward(*layer, *given, *static_cast<const grid::Tensors<float>*>(tensors), threads);
+    return 0;
+} catch (const std::bad_alloc&) {
+    return 1;
+}
+
+extern "C" int grid_scan_backward(const grid::Layer* layer, const grid::Parameters* given, const void* tensors,
+                                  const void* gradients, const grid::ParameterGradients* out, int bfloat16, int threads) try {
+    if (bfloat16)
+        grid::backward(*layer, *given, *static_cast<const grid::Tensors<grid::BFloat16>*>(tensors),
+                       *static_cast<const grid::Gradients<grid::BFloat16>*>(gradients), *out, threads);
+    else
+        grid::backward(*layer, *given, *static_cast<const grid::Tensors<float>*>(tensors),
+                       *static_cast<const grid::Gradients<float>*>(gradients), *out, threads);
+    return 0;
+} catch (const std::bad_alloc&) {
+    return 1;
+}

@@ -1,0 +1,111 @@
+// Sixteen float32 numbers at a time, as the compiler's vector type: one AVX-512 register, two of AVX, four of NEON or SSE.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace grid {
+
+constexpr int LANES = 16;
+
+typedef float Vector __attribute__((vector_size(64)));
+typedef int32_t IntVector __attribute__((vector_size(64)));
+typedef float UnalignedVector __attribute__((vector_size(64), aligned(4), may_alias));
+
+// bfloat16 as it lies in memory.
+struct BFloat16 {
+    uint16_t bits;
+};
+
+inline Vector broadcast(float x) { return x - Vector{}; }
+
+inline Vector load(const float* from) { return *reinterpret_cast<const UnalignedVector*>(from); }
+
+inline Vector load(const BFloat16* from) {
+    typedef uint16_t Half __attribute__((vector_size(32), aligned(2), may_alias));
+    typedef uint32_t Wide __attribute__((vector_size(64)));
+    const Wide wide = __builtin_convertvector(*reinterpret_cast<const Half*>(from), Wide) << 16;
+    return (Vector)(wide);
+}
+
+inline void store(float* to, Vector x) { *reinterpret_cast<UnalignedVector*>(to) = x; }
+
+// Rounds to the nearest, ties to even; a NaN stays one.
+inline void store(BFloat16* to, Vector x) {
+#if defined(__AVX512BF16__)
+    const __m256bh half = _mm512_cvtneps_pbh((__m512)(x));
+    std::memcpy(to, &half, sizeof(half));
+#else
+    typedef uint16_t Half __attribute__((vector_size(32), aligned(2), may_alias));
+    typedef uint32_t Wide __attribute__((vector_size(64)));
+    const Wide bits = (Wide)(x);
+    const Wide rounded = (bits + (0x7fff + ((bits >> 16) & 1))) >> 16;
+    const Wide nan = (Wide)(x != x);
+    *reinterpret_cast<Half*>(to) = __builtin_convertvector((nan & 0x7fc0) | (~nan & rounded), Half);
+#endif
+}
+
+// Past the caches, for what is not read again soon; `to` is aligned to the vector.
+inline void stream(float* to, Vector x) {
+#if defined(__AVX512F__)
+    _mm512_stream_ps(to, (__m512)(x));
+#else
+    store(to, x);
+#endif
+}
+
+inline void stream(BFloat16* to, Vector x) { store(to, x); }
+
+// The first `count` numbers, zeros behind them.
+template <class Number>
+inline Vector load_part(const Number* from, int count) {
+    if (count >= LANES) return load(from);
+    alignas(64) Number part[LANES] = {};
+    std::memcpy(part, from, count * sizeof(Number));
+    return load(part);
+}
+
+template <class Number>
+inline void store_part(Number* to, Vector x, int count) {
+    if (count >= LANES) return store(to, x);
+    alignas(64) Number part[LANES];
+    store(part, x);
+    std::memcpy(to, part, count * sizeof(Number));
+}
+
+inline Vector reciprocal(Vector x) {
+#if defined(__AVX512F__)
+    const __m512 argument = (__m512)(x);
+    const __m512 near = _mm512_rcp14_ps(argument);
+    const Vector estimate = (Vector)(near);
+    return estimate * (2.0f - x * estimate);
+#else
+    return 1.0f / x;
+#endif
+}
+
+// 2^x to 3e-7 of its value, for x within +-126; beyond, the value at the end of that range. A NaN stays one.
+inline Vector power_of_two(Vector x) {
+    x = x > 126.0f ? broadcast(126.0f) : x;
+    x = x < -126.0f ? broadcast(-126.0f) : x;
+    const Vector shifted = x + 12582912.0f;  // rounds x to a whole number, which is left in the low bits
+    const Vector r = x - (shifted - 12582912.0f);
+    Vector p = 0.001326472731307149f * r + 0.009671512991189957f;  // minimax on +-1/2 of the relative error (1.1e-7), exact at 0
+    p = p * r + 0.05550733581185341f;
+    p = p * r + 0.24022242426872253f;
+    p = p * r + 0.6931470036506653f;
+    p = p * r + 1.0f;
+    return (Vector)((IntVector)p + ((IntVector)shifted << 23));
+}
+
+constexpr float LOG2_E = 1.44269504f;
+
+inline Vector sigmoid(Vector x) { return reciprocal(1.0f + power_of_two(x * -LOG2_E)); }
+
+inline Vector tanh(Vector x) { return 1.0f - 2.0f * reciprocal(1.0f + power_of_two(x * (2 * LOG2_E))); }
+
+}  // namespace grid
