@@ -26,6 +26,7 @@ from asr.recognizer import Recognizer
 from asr.training.callbacks import DataWait, EpochLine, EpochLoss, LargestBatchFirst, ProgressBar, RunRecord
 from asr.training.checkpoints import Interrupted, RunCheckpoints
 from asr.training.event_log import EventLog, QuietWriters
+from asr.training.failures import SharedFailure
 from asr.training.pictures import PosteriorPictures
 from asr.training.resume import Resumed, check_consistency, check_description, read_resumed
 from asr.training.run_folder import RunFolder
@@ -110,6 +111,7 @@ class FitCLI(LightningCLI):
     def __init__(self, arguments: Sequence[str]) -> None:
         self.folder: RunFolder | None = None
         self.resumed: Resumed | None = None
+        self.failure = SharedFailure()
         with _own_arguments():
             super().__init__(
                 Recognizer,
@@ -180,6 +182,7 @@ class FitCLI(LightningCLI):
         training, folder = self.config_init.training, self.folder
         assert folder is not None
         callbacks: list[Callback] = [
+            self.failure,
             LargestBatchFirst(),
             EpochLoss(),
             DataWait(),
@@ -223,13 +226,21 @@ class FitCLI(LightningCLI):
         with folder.claimed(new=resumed is None):
             if rank_zero_only.rank == 0:
                 folder.write_config(self.parser.dump(self.config, skip_none=False))
-            if resumed is None:
-                self.trainer.fit(self.model, self.datamodule)
-                return
-            rank_zero_info(f"continuing from {resumed.path}, step {resumed.step}")
-            self.trainer.fit(self.model, self.datamodule, ckpt_path=resumed.path, weights_only=True)
-            if self.trainer.global_step == resumed.step:
+            if resumed is not None:
+                rank_zero_info(f"continuing from {resumed.path}, step {resumed.step}")
+            self._fit(None if resumed is None else resumed.path)
+            if resumed is not None and self.trainer.global_step == resumed.step:
                 rank_zero_info(f"{resumed.path} is of a finished training: nothing was left to do")
+
+    def _fit(self, checkpoint: Path | None) -> None:
+        """Train; where another process failed, for its reason."""
+        try:
+            self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
+        except BaseException as error:
+            self.failure.linger()
+            if self.failure.reason is not None:
+                raise InputError(self.failure.reason) from error
+            raise
 
 
 def plain_options(cli: FitCLI) -> dict[str, Any]:

@@ -3,6 +3,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -369,16 +370,22 @@ def test_a_full_disk_names_the_checkpoint_and_keeps_the_former_one(
         assert fit(config, "--ckpt_path", "last") == 0
 
 
-def test_an_audio_file_that_vanishes_during_training_is_named(
-    tmp_path: Path, config: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_audio_file_that_vanishes_during_training_is_named(tmp_path: Path, config: Path, processes: int) -> None:
     root = write_tone_corpus(tmp_path / "own", {"train": 8, "dev": 2})
-    assert fit(config, "--data.root", str(root), "--trainer.max_epochs", "1") == 0
-    (root / "audio" / "train-003.flac").unlink()
-    assert fit(config, "--data.root", str(root), "--trainer.max_epochs", "1") == 1
-    error = capfd.readouterr().err
-    assert "train-003.flac" in error
-    assert "Traceback" not in error
+    options = ("--data.root", str(root), "--trainer.max_epochs", "1000", "--trainer.devices", str(processes))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command(config, *options), env=environment, **pipes) as process:
+        lines = []
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("run: epoch 2/"):
+                (root / "audio" / "train-003.flac").unlink()
+    assert process.returncode == 1, lines
+    assert re.match(r"error: utterance 'train-003': .*train-003.flac", lines[-1]), lines
+    assert not any("Traceback" in line for line in lines)
 
 
 def test_utterances_that_ctc_cannot_align_are_named_before_training(
