@@ -105,12 +105,26 @@ def test_a_state_of_zeros_is_none() -> None:
     torch.testing.assert_close(module(x, None, zeros), module(x))
 
 
-def test_a_state_is_taken_in_the_type_of_the_parameters_and_whatever_it_holds_where_there_is_no_cell() -> None:
-    module, x, lengths = GridLSTM(3, 2), torch.randn(2, 4, 3, 3), torch.tensor([[4, 3], [2, 1]])
+@every_engine
+def test_a_state_is_taken_in_the_type_of_the_parameters(engine: str) -> None:
+    module, x = GridLSTM(3, 2, engine=engine), torch.randn(2, 4, 3, 3)
+    state = torch.randn(1, 1, 2, 3, 2), torch.randn(1, 1, 2, 3, 2)
+    torch.testing.assert_close(module(x, None, tuple(tensor.double() for tensor in state)), module(x, None, state))
+
+
+@pytest.mark.parametrize("kind", [GridLSTM, MultidimensionalLSTM])
+def test_what_a_state_holds_where_an_utterance_has_no_cell_changes_neither_values_nor_gradients(
+    kind: type[nn.Module],
+) -> None:
+    module, x, lengths = kind(3, 2), torch.randn(2, 4, 3, 3), torch.tensor([[4, 3], [2, 1]])
     hidden, memory = torch.randn(1, 1, 2, 3, 2), torch.randn(1, 1, 2, 3, 2)
-    expected = module(x, lengths, (hidden, memory))
-    hidden[:, :, 1, 1:] = math.nan
-    torch.testing.assert_close(module(x, lengths, (hidden.double(), memory)), expected)
+    found = []
+    for filling in (0.0, math.nan):
+        hidden[:, :, 1, 1:] = memory[:, :, 1, 1:] = filling
+        output, state = module(x, lengths, (hidden, memory))
+        gradients = torch.autograd.grad(output.sum() + state.memory.sum(), list(module.parameters()))
+        found.append([output, *state, *gradients])
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
 
 
 LIKE = torch.zeros(2, 4, 2, 3, 2)
