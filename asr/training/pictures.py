@@ -43,40 +43,38 @@ def posterior_figure(
 
 
 class PosteriorPictures(Callback):
-    """After each validation, draws the first utterances of dev: features, posteriors, reference and hypothesis.
+    """In each validation, draws the first utterances of dev: features, posteriors, reference and hypothesis.
 
     Args:
-        utterances: how many; 0 draws none.
+        utterances: how many, of the first batch at most; 0 draws none.
     """
 
     def __init__(self, utterances: int = 2) -> None:
         self.utterances = utterances
-        self._batch: Batch | None = None
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
-        if batch_idx == 0:
-            self._batch = batch
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        logger = next((one for one in trainer.loggers if isinstance(one, EventLog)), None)
-        if logger is None or self._batch is None or not trainer.is_global_zero:
+        # Here and not after validation, when averaged weights have made room for the trained ones again.
+        log = next((one for one in trainer.loggers if isinstance(one, EventLog)), None)
+        if batch_idx > 0 or log is None or not trainer.is_global_zero:
             return
-        batch = self._batch
         for index in range(min(self.utterances, len(batch.utterance_ids))):
-            length = int(batch.feature_lengths[index])
-            features = batch.features[index : index + 1, :length]
-            with torch.no_grad():
-                log_probs, lengths = pl_module(features, batch.feature_lengths[index : index + 1])
-            hypothesis = pl_module.tokenizer.decode(greedy_decode(log_probs, lengths)[0])
-            config = pl_module.description.features
-            figure = posterior_figure(
-                features[0].float().cpu(),
-                log_probs[0].float().cpu(),
-                pl_module.tokenizer.tokens,
-                f"{batch.utterance_ids[index]}\nreference: {batch.texts[index]}\nhypothesis: {hypothesis}",
-                config.hop_length / config.sample_rate,
-            )
-            logger.log_figure(f"dev/{batch.utterance_ids[index]}", figure, trainer.current_epoch)
-        self._batch = None
+            log.log_figure(f"dev/{batch.utterance_ids[index]}", _figure(pl_module, batch, index), trainer.current_epoch)
+
+
+def _figure(pl_module: LightningModule, batch: Batch, index: int) -> Figure:
+    """The picture of one utterance of a batch."""
+    lengths = batch.feature_lengths[index : index + 1]
+    features = batch.features[index : index + 1, : int(lengths)]
+    with torch.no_grad():
+        log_probs, output_lengths = pl_module(features, lengths)
+    hypothesis = pl_module.tokenizer.decode(greedy_decode(log_probs, output_lengths)[0])
+    config = pl_module.description.features
+    return posterior_figure(
+        features[0].float().cpu(),
+        log_probs[0].float().cpu(),
+        pl_module.tokenizer.tokens,
+        f"{batch.utterance_ids[index]}\nreference: {batch.texts[index]}\nhypothesis: {hypothesis}",
+        config.hop_length / config.sample_rate,
+    )

@@ -332,11 +332,10 @@ def test_a_warm_start_lists_what_was_loaded(config: Path, tmp_path: Path, caplog
         assert fit(config, *options) == 0
     assert "head.weight" in caplog.text
     assert "not loaded (0)" in caplog.text
-
-
-def test_a_training_without_averaging_saves_the_trained_weights(config: Path, tmp_path: Path) -> None:
-    assert fit(config, "--trainer.max_epochs", "1", "--training.ema_decay", "null") == 0
-    assert "current_model_state" not in last(tmp_path / "run")
+    options = (*options, "--model.optimization.learning_rate", "1e-12", "--model.optimization.weight_decay", "0")
+    assert fit(config, *options) == 0
+    first, second = (load_model(tmp_path / run / "checkpoints" / "best.ckpt").model for run in ("run", "second"))
+    torch.testing.assert_close(second.state_dict(), first.state_dict(), rtol=0, atol=1e-6)
 
 
 def test_bfloat16_trains(config: Path, tmp_path: Path) -> None:
