@@ -64,7 +64,7 @@ def read_folder(folder: Path, unpack_raw: Path | None = None) -> tuple[list[Utte
         audio, and lines that are not transcripts.
 
     Raises:
-        InputError: a file of etc/ is missing or is not text, or audio has no header and `unpack_raw` is None.
+        InputError: the folder or a file of etc/ is missing or is not text, or audio has no header and `unpack_raw` is None.
     """
     root = folder / "an4" if (folder / "an4" / "etc").is_dir() else folder
     audio, problems = _with_headers(_audio_files(root / "wav"), root / "wav", unpack_raw)
@@ -94,6 +94,8 @@ def _utterance(fileid: str, audio: Path, text: str | None, part: str) -> Utteran
 
 def _audio_files(folder: Path) -> dict[str, Path]:
     """Audio by file id; of a file in several formats the first of `AUDIO_SUFFIXES`."""
+    if not folder.parent.is_dir():
+        raise InputError(f"there is no folder {folder.parent}")
     if not folder.is_dir():
         raise InputError(f"{folder.parent} is not AN4: it has no folder wav/")
     found: dict[str, Path] = {}

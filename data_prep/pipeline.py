@@ -119,7 +119,7 @@ def prepare(
         write_json(output / "verification.json", report)
         write_text(output / "verification.txt", report_text(report))
     everything = [*found, *(problem for result in verified for problem in result.problems)]
-    _check_not_empty(splits, entries, everything, output)
+    _check_not_empty(splits, entries, selections, everything, output)
     changes = describe_changes(preparation.normalizer, [(u.id, u.text) for u in listed if u.text is not None])
     files: dict[str, Any] = {"normalization.json": changes}
     files["selection.json"] = _selection_record(utterances, splits, entries, selections, everything, preparation)
@@ -282,6 +282,7 @@ def _check_tokens(
 def _check_not_empty(
     splits: Mapping[str, Sequence[Utterance]],
     entries: Mapping[str, Sequence[Entry]],
+    selections: Mapping[str, Selection],
     problems: Sequence[Problem],
     output: Path,
 ) -> None:
@@ -289,7 +290,8 @@ def _check_not_empty(
         if not entries[split]:
             ids = {utterance.id for utterance in utterances}
             counts = Counter(problem.kind for problem in problems if problem.refused and problem.subject in ids)
-            why = ", ".join(f"{kind} {count}" for kind, count in counts.most_common(3)) or "left out"
+            counts.update(selections[split].left_out)
+            why = ", ".join(f"{kind} {count}" for kind, count in counts.most_common(3))
             raise InputError(
                 f"nothing is left of {split}: all of its {len(utterances)} utterances were refused or left out "
                 f"({why}); {output / 'verification.txt'} says why"

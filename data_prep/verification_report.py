@@ -122,7 +122,8 @@ def _summary(
     if report["without_audio"]:
         yield f"{report['without_audio']} transcripts or rows refused that make no utterance"
     for found in report["formats"]:
-        yield f"{found['files']} files at {found['sample_rate']} Hz with {found['channels']} channels"
+        channels = "one channel" if found["channels"] == 1 else f"{found['channels']} channels"
+        yield f"{found['files']} files at {found['sample_rate']} Hz with {channels}"
     texts, settings = report["texts"], report["settings"]
     yield f"{texts['distinct']} distinct texts, {texts['repeated']} of them spoken repeatedly"
     yield (

@@ -100,8 +100,9 @@ class SentencePieceTokenizer:
                 minloglevel=2,
             )
         except RuntimeError as error:
+            reason = str(error).rpartition("] ")[2]  # before it is where in sentencepiece's source
             raise InputError(
-                f"cannot train {vocabulary_size} byte-pair tokens on {len(texts)} texts: {error}"
+                f"cannot train {vocabulary_size} byte-pair tokens on {len(texts)} texts: {reason}"
             ) from error
         return cls(model.getvalue())
 

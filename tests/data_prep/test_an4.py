@@ -164,6 +164,8 @@ def test_lines_that_are_no_transcript_are_named_by_number(tmp_path: Path) -> Non
 def test_a_folder_that_is_not_an4_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not AN4: it has no folder wav/"):
         read_folder(tmp_path)
+    with pytest.raises(InputError, match="there is no folder .*nowhere"):
+        read_folder(tmp_path / "nowhere")
     root = write_an4(tmp_path / "an4")
     (root / "etc" / "an4_test.fileids").unlink()
     with pytest.raises(InputError, match=r"cannot read .*an4_test\.fileids"):

@@ -219,6 +219,11 @@ def test_a_split_of_which_nothing_is_left_is_an_error_that_says_where_the_reason
     assert not list((tmp_path / "out").glob("*.jsonl.gz"))
 
 
+def test_a_subset_of_which_nothing_is_left_says_by_which_criterion(corpus, tmp_path):
+    with pytest.raises(InputError, match=r"nothing is left of train: all of its 12 .* \(max_duration 12\)"):
+        _prepare(corpus, tmp_path / "out", criteria={"train": Criteria(max_duration=0.2)})
+
+
 def test_held_out_speakers_are_not_in_train_and_are_written_down(corpus, tmp_path):
     plan = SplitPlan({"train": ("train-a",), "test": ("dev-a",)}, {"dev": 1}, seed=3)
     _prepare(corpus, tmp_path / "out", plan)

@@ -65,6 +65,7 @@ def test_the_report_counts_and_names_everything(tmp_path: Path) -> None:
         "repeated": 1,
         "most_repeated": [{"text": "GOOD MORNING", "times": 5}],
     }
+    assert f"3 files at {RATE} Hz with one channel\n1 files at {RATE} Hz with 2 channels\n" in text
     for part in ("stereo.flac", "gone.flac", "quiet.flac", "lost-7", "2 channels, expected 1"):
         assert part in text
     assert text.index("REFUSED: missing-audio (2)") < text.index("KEPT, BUT LOOK AT: quiet (1)")
