@@ -64,7 +64,8 @@ def read_folder(folder: Path, unpack_raw: Path | None = None) -> tuple[list[Utte
         audio, and lines that are not transcripts.
 
     Raises:
-        InputError: the folder or a file of etc/ is missing or is not text, or audio has no header and `unpack_raw` is None.
+        InputError: the folder or a file of etc/ is missing, a file is not text, or audio has no header and
+            `unpack_raw` is None.
     """
     root = folder / "an4" if (folder / "an4" / "etc").is_dir() else folder
     audio, problems = _with_headers(_audio_files(root / "wav"), root / "wav", unpack_raw)
