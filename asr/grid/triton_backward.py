@@ -78,21 +78,23 @@ def backward_kernel(
             after_f = after_t + batch * D
             more_t, more_f, leaves = real & (last_t == 0), real & (last_f == 0), real & last_t
             has_t, has_f, enters = real & (first_t == 0), real & (first_f == 0), real & first_t
+            m_t, m_f = cell - before_t, cell - before_f
             for block in range(WIDE // COLUMNS):
                 column = block * COLUMNS + tl.arange(0, COLUMNS)
                 axis, unit = column // UNITS, column % UNITS
                 mask = real[:, None] & (unit < H)[None, :]
                 at = (axis * H + unit)[None, :]
                 at_f = gate_at(cell, axis, unit, F, H, AXES, GATES)
+                # all loads before the first use, so that they wait for memory together
                 dh = neighbours(
                     d_sent_hidden,
-                    d_hidden_0,
+                    d_hidden,
                     after_t,
                     after_f,
                     more_t,
                     more_f,
                     border,
-                    real,
+                    leaves,
                     axis,
                     unit,
                     H,
@@ -114,27 +116,18 @@ def backward_kernel(
                     AXES,
                     LAST,
                 )
-                m_in = neighbours(
-                    memory,
-                    memory_0,
-                    cell - before_t,
-                    cell - before_f,
-                    has_t,
-                    has_f,
-                    border,
-                    enters,
-                    axis,
-                    unit,
-                    H,
-                    AXES,
-                    STATE,
-                )
-                dh += tl.load(d_hidden + cell[:, None] * (AXES * H) + at, mask=mask, other=0.0).to(tl.float32)
+                m_in = neighbours(memory, memory_0, m_t, m_f, has_t, has_f, border, enters, axis, unit, H, AXES, STATE)
                 m = tl.load(memory + cell[:, None] * (AXES * H) + at, mask=mask, other=0.0)
-                f_gate = tl.load(gates + at_f, mask=mask, other=0.0).to(tl.float32)
-                g = tl.load(gates + at_f + H, mask=mask, other=0.0).to(tl.float32)
-                o = tl.load(gates + at_f + 2 * H, mask=mask, other=0.0).to(tl.float32)
-                i = 1 - f_gate if COUPLED else tl.load(gates + at_f - H, mask=mask, other=0.0).to(tl.float32)
+                d_out = tl.load(d_hidden + cell[:, None] * (AXES * H) + at, mask=mask, other=0.0)
+                f_gate = tl.load(gates + at_f, mask=mask, other=0.0)
+                g = tl.load(gates + at_f + H, mask=mask, other=0.0)
+                o = tl.load(gates + at_f + 2 * H, mask=mask, other=0.0)
+                if not COUPLED:
+                    i = tl.load(gates + at_f - H, mask=mask, other=0.0).to(tl.float32)
+                dh += d_out.to(tl.float32)
+                f_gate, g, o = f_gate.to(tl.float32), g.to(tl.float32), o.to(tl.float32)
+                if COUPLED:
+                    i = 1 - f_gate
                 if INSIDE:
                     h = tanh(o * m)
                     dz = dh * (1 - h * h)
@@ -183,11 +176,12 @@ def backward_kernel(
                     d_f = tl.load(d_gates + at_f, mask=mask, other=0.0)
                     d_g = tl.load(d_gates + at_f + H, mask=mask, other=0.0)
                     d_o = tl.load(d_gates + at_f + 2 * H, mask=mask, other=0.0)
+                    if not COUPLED:
+                        d_i = tl.load(d_gates + at_f - H, mask=mask, other=0.0)
                     dh = tl.dot(d_f, resident_f, input_precision=PRECISION)
                     dh = tl.dot(d_g, resident_g, dh, input_precision=PRECISION)
                     dh = tl.dot(d_o, resident_o, dh, input_precision=PRECISION)
                     if not COUPLED:
-                        d_i = tl.load(d_gates + at_f - H, mask=mask, other=0.0)
                         dh = tl.dot(d_i, resident_i, dh, input_precision=PRECISION)
                 else:
                     dh = tl.zeros((ROWS, COLUMNS), tl.float32)

@@ -67,7 +67,8 @@ def forward_kernel(
             )
             enters, has_t, has_f = real & first_t, real & (first_t == 0), real & (first_f == 0)
             s = d * BANDS + band
-            m_at, m_t, m_f = cell, cell - before_t, cell - before_f
+            h_t, h_f = cell - before_t, cell - before_f
+            m_at, m_t, m_f = cell, h_t, h_f
             if not KEEP_MEMORY:
                 buffer = extent_f * batch * D
                 m_at = slot + (step & 1) * buffer
@@ -78,41 +79,44 @@ def forward_kernel(
                 axis, unit = column // UNITS, column % UNITS
                 mask = real[:, None] & (unit < H)[None, :]
                 at_f = gate_at(cell, axis, unit, F, H, AXES, GATES)
-                pre_f = tl.load(gates + at_f, mask=mask, other=0.0).to(tl.float32)
-                pre_g = tl.load(gates + at_f + H, mask=mask, other=0.0).to(tl.float32)
-                pre_o = tl.load(gates + at_f + 2 * H, mask=mask, other=0.0).to(tl.float32)
+                # all loads before the first use, so that they wait for memory together
+                x_f = tl.load(gates + at_f, mask=mask, other=0.0)
+                x_g = tl.load(gates + at_f + H, mask=mask, other=0.0)
+                x_o = tl.load(gates + at_f + 2 * H, mask=mask, other=0.0)
                 if not COUPLED:
-                    pre_i = tl.load(gates + at_f - H, mask=mask, other=0.0).to(tl.float32)
-                m = neighbours(
-                    memory, memory_0, m_t, m_f, has_t, has_f, border, enters, axis, unit, H, AXES, STATE
-                )  # fmt: skip
-                h_t, h_f = cell - before_t, cell - before_f
+                    x_i = tl.load(gates + at_f - H, mask=mask, other=0.0)
                 if RESIDENT:
                     h = neighbours(hidden, hidden_0, h_t, h_f, has_t, has_f, border, enters, axis, unit, H, AXES, STATE)
-                    pre_f = tl.dot(h, resident_f, pre_f, input_precision=PRECISION)
-                    pre_g = tl.dot(h, resident_g, pre_g, input_precision=PRECISION)
-                    pre_o = tl.dot(h, resident_o, pre_o, input_precision=PRECISION)
+                m = neighbours(memory, memory_0, m_t, m_f, has_t, has_f, border, enters, axis, unit, H, AXES, STATE)
+                if RESIDENT:
+                    pre_f = tl.dot(h, resident_f, input_precision=PRECISION)
+                    pre_g = tl.dot(h, resident_g, input_precision=PRECISION)
+                    pre_o = tl.dot(h, resident_o, input_precision=PRECISION)
                     if not COUPLED:
-                        pre_i = tl.dot(h, resident_i, pre_i, input_precision=PRECISION)
+                        pre_i = tl.dot(h, resident_i, input_precision=PRECISION)
                 else:
+                    pre_f = tl.zeros((ROWS, COLUMNS), tl.float32)
+                    pre_g, pre_o, pre_i = pre_f, pre_f, pre_f
                     present = tl.min(tl.where(real, band, BANDS), 0)
                     last_present = tl.max(tl.where(real, band, -1), 0)
                     while present <= last_present:
                         own = weight + (d * BANDS + present) * (GATES * WIDE * WIDE)
                         in_band = band == present
+                        in_t, in_f, in_0 = has_t & in_band, has_f & in_band, enters & in_band
                         for part in range(WIDE // DEPTH):
                             source = part * DEPTH + tl.arange(0, DEPTH)
+                            from_axis, from_unit = source // UNITS, source % UNITS
                             h = neighbours(
                                 hidden,
                                 hidden_0,
                                 h_t,
                                 h_f,
-                                has_t & in_band,
-                                has_f & in_band,
+                                in_t,
+                                in_f,
                                 border,
-                                enters & in_band,
-                                source // UNITS,
-                                source % UNITS,
+                                in_0,
+                                from_axis,
+                                from_unit,
                                 H,
                                 AXES,
                                 STATE,
@@ -124,6 +128,11 @@ def forward_kernel(
                             if not COUPLED:
                                 pre_i = tl.dot(h, matrix(own, 0, out, into, WIDE), pre_i, input_precision=PRECISION)
                         present += 1
+                pre_f += x_f.to(tl.float32)
+                pre_g += x_g.to(tl.float32)
+                pre_o += x_o.to(tl.float32)
+                if not COUPLED:
+                    pre_i += x_i.to(tl.float32)
                 if PEEPHOLES:
                     p_f = peephole + diagonal_at(s, axis, unit, F, H, AXES, SEEN)
                     pre_f += tl.load(p_f, mask=mask, other=0.0) * m

@@ -2,15 +2,33 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from asr.grid.options import Direction
 
-RESIDENT_BYTES = 128 * 1024
-"""Weights of a direction up to this size are read once: half of the registers of a multiprocessor."""
+BESIDE_WEIGHTS = 56 * 1024
+"""Bytes of shared memory that a program needs beside resident weights: up to 49 KiB in compiled kernels."""
+
+STAGES = 3
+"""Tiles of weights and hidden vectors that Triton's pipeline has under way."""
+
+
+class Device(NamedTuple):
+    """What the division depends on: how many programs run side by side, and the bytes of shared memory of each."""
+
+    processors: int
+    shared_memory: int
+
+    @classmethod
+    def of(cls, device: torch.device) -> "Device":
+        """A CPU, where Triton's interpreter runs, counts as one multiprocessor of a Hopper GPU."""
+        if device.type != "cuda":
+            return cls(1, 227 * 1024)
+        properties: Any = torch.cuda.get_device_properties(device)
+        return cls(properties.multi_processor_count, properties.shared_memory_per_block_optin)
 
 
 class Grid(NamedTuple):
@@ -69,18 +87,27 @@ class Plan(NamedTuple):
     warps: int
 
 
-def plan_for(grid: Grid, dtype: torch.dtype, processors: int) -> Plan:
+def plan_for(grid: Grid, dtype: torch.dtype, device: Device) -> Plan:
     """A program for every multiprocessor, if there are so many utterances and directions; else fewer."""
-    group = -(-grid.batch * len(grid.directions) // processors)
+    group = -(-grid.batch * len(grid.directions) // device.processors)
     cells = group * grid.extents[1]
     rows = min((16, 32, 64), key=lambda rows: -(-cells // rows) * (rows + 32))
     units = max(16, 1 << (grid.hidden - 1).bit_length())
     wide = grid.axes * units
-    if grid.bands == 1 and wide <= 128 and grid.gates * wide * wide * dtype.itemsize <= RESIDENT_BYTES:
-        return Plan(units, group, min(rows, 32), wide, wide, True, 8 if wide > 32 else 4)
-    units = max(16, -(-grid.hidden // 32) * 32) if grid.hidden > 16 else 16
-    block = 64 if units % 64 == 0 else min(units, 32)
-    return Plan(units, group, rows, block, block, False, 8 if rows * block > 1024 else 4)
+    weights = grid.gates * wide * wide * dtype.itemsize
+    if grid.bands == 1 and wide <= 128 and weights + BESIDE_WEIGHTS <= device.shared_memory:
+        rows = min(rows, 32)
+        return Plan(units, group, rows, wide, wide, True, _warps(rows * wide, 16))
+    units = 16 if grid.hidden <= 16 else -(-grid.hidden // 32) * 32
+    block = min(units, 32)
+    if units % 64 == 0 and STAGES * (grid.gates * 64 + rows) * 64 * dtype.itemsize <= device.shared_memory - 16 * 1024:
+        block = 64
+    return Plan(units, group, rows, block, block, False, _warps(rows * block, 8))
+
+
+def _warps(elements: int, most: int) -> int:
+    """Four elements of a tile a thread: more, and float32 and half precision tiles differ in layout among threads."""
+    return min(max(4, elements // 128), most)
 
 
 def packed(weight_hh: Tensor, grid: Grid, plan: Plan) -> Tensor:

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from asr.grid.layers import full_precision
 from asr.grid.options import Direction
-from asr.grid.triton_plan import Grid, packed, plan_for
+from asr.grid.triton_plan import Device, Grid, packed, plan_for
 from asr.grid.triton_products import (
     activations,
     arriving_values,
@@ -69,7 +70,6 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET", "0") == "1"
 
 
-@torch.no_grad()
 def scan_forward(
     inputs: Tensor,
     weight_ih: Tensor,
@@ -115,19 +115,23 @@ def scan_forward(
 
     grid = Grid.of(inputs, weight_hh, directions, bands, coupled)
     batch, *extents, _ = inputs.shape
-    contributions = input_product(inputs, weight_ih, bias, grid)
-    hidden = inputs.new_zeros(batch, *extents, len(directions), grid.axes * grid.hidden)
-    last_memory = inputs.new_zeros(len(directions), batch, *extents[1:], grid.hidden, dtype=torch.float32)
-    memory_shape = hidden.shape if keep else (2, grid.extents[1], batch, *hidden.shape[-2:])
-    memory = inputs.new_zeros(memory_shape, dtype=torch.float32)
-    state = _state(hidden_0, memory_0, inputs.dtype)
-    launch = _Launch(inputs, weight_hh, peephole, state, lengths, grid, gate_inside, clip)
-    launch(
-        forward_kernel,
-        [contributions, *launch.weights, *launch.state, launch.lengths, hidden, memory, last_memory],
-        KEEP_MEMORY=keep,
-        KEEP_GATES=keep and not recompute,
-    )
+    with torch.no_grad(), full_precision(inputs.device):
+        contributions = input_product(inputs, weight_ih, bias, grid)
+        hidden = inputs.new_zeros(batch, *extents, len(directions), grid.axes * grid.hidden)
+        last_memory = inputs.new_zeros(len(directions), batch, *extents[1:], grid.hidden, dtype=torch.float32)
+        memory_shape = hidden.shape if keep else (2, grid.extents[1], batch, *hidden.shape[-2:])
+        make = (
+            torch.empty if peephole is None else torch.zeros
+        )  # the gradient of peepholes multiplies padded cells by 0
+        memory = make(memory_shape, dtype=torch.float32, device=inputs.device)
+        state = _state(hidden_0, memory_0, inputs.dtype)
+        launch = _Launch(inputs, weight_hh, peephole, state, lengths, grid, gate_inside, clip)
+        launch(
+            forward_kernel,
+            [contributions, *launch.weights, *launch.state, launch.lengths, hidden, memory, last_memory],
+            KEEP_MEMORY=keep,
+            KEEP_GATES=keep and not recompute,
+        )
     return ScanOutput(
         hidden,
         last_memory,
@@ -136,7 +140,6 @@ def scan_forward(
     )
 
 
-@torch.no_grad()
 def scan_backward(
     inputs: Tensor,
     weight_ih: Tensor,
@@ -164,28 +167,29 @@ def scan_backward(
     from asr.grid.triton_backward import backward_kernel
 
     grid = Grid.of(inputs, weight_hh, directions, bands, coupled)
-    lengths = lengths.to(inputs.device)
-    state = _state(hidden_0, memory_0, inputs.dtype)
-    arriving = arriving_values(hidden, state.hidden, lengths, grid)
-    seen = None if peephole is None else arriving_values(memory, state.memory, lengths, grid)
-    if gates.numel() == 0:
-        gates = input_product(inputs, weight_ih, bias, grid)
-        gates = activations(gates, weight_hh, peephole, arriving, seen, memory, grid)
-    d_gates = torch.zeros_like(gates)
-    d_sent = memory.new_empty(2, 2, grid.extents[1], *memory.shape[:1], *memory.shape[-2:])
-    d_state = [
-        None if x is None else torch.zeros_like(x, dtype=torch.float32, memory_format=torch.contiguous_format)
-        for x in state
-    ]
-    launch = _Launch(inputs, weight_hh, peephole, state, lengths, grid, gate_inside, clip)
-    passed = [gates, *launch.weights, launch.state[1], launch.lengths, memory, d_hidden, d_last_memory, d_gates]
-    launch(backward_kernel, [*passed, *d_sent, *d_state], LAST=d_last_memory is not None)
-    gradients = (
-        input_gradient(d_gates, weight_ih, grid),
-        *weight_gradients(d_gates, inputs, arriving, grid),
-        None if seen is None else peephole_gradient(d_gates, seen, memory, grid),
-        *d_state,
-    )
+    with torch.no_grad(), full_precision(inputs.device):
+        lengths = lengths.to(inputs.device)
+        state = _state(hidden_0, memory_0, inputs.dtype)
+        arriving = arriving_values(hidden, state.hidden, lengths, grid)
+        seen = None if peephole is None else arriving_values(memory, state.memory, lengths, grid)
+        if gates.numel() == 0:
+            gates = input_product(inputs, weight_ih, bias, grid)
+            gates = activations(gates, weight_hh, peephole, arriving, seen, memory, grid)
+        d_gates = torch.zeros_like(gates)
+        d_sent = memory.new_empty(2, 2, grid.extents[1], *memory.shape[:1], *memory.shape[-2:])
+        d_state = [
+            None if x is None else torch.zeros_like(x, dtype=torch.float32, memory_format=torch.contiguous_format)
+            for x in state
+        ]
+        launch = _Launch(inputs, weight_hh, peephole, state, lengths, grid, gate_inside, clip)
+        passed = [gates, *launch.weights, launch.state[1], launch.lengths, memory, d_hidden, d_last_memory, d_gates]
+        launch(backward_kernel, [*passed, *d_sent, *d_state], LAST=d_last_memory is not None)
+        gradients = (
+            input_gradient(d_gates, weight_ih, grid),
+            *weight_gradients(d_gates, inputs, arriving, grid),
+            None if seen is None else peephole_gradient(d_gates, seen, memory, grid),
+            *d_state,
+        )
     given = (inputs, weight_ih, weight_hh, bias, peephole, hidden_0, memory_0)
     found = [None if x is None or d is None else d.to(x.dtype) for x, d in zip(given, gradients, strict=True)]
     return ScanGradients(*cast(list[Any], found))
@@ -222,7 +226,7 @@ class _Launch:
     ) -> None:
         self.grid = grid
         self.device = inputs.device
-        self.plan = plan_for(grid, inputs.dtype, processors(inputs.device))
+        self.plan = plan_for(grid, inputs.dtype, Device.of(inputs.device))
         self.weights = [packed(weight_hh.to(inputs.dtype), grid, self.plan), peephole]
         self.state = state
         self.lengths = lengths.to(inputs.device)
@@ -233,7 +237,7 @@ class _Launch:
             "COUPLED": grid.gates == 3,
             "CLIP": clip is not None,
             "INSIDE": gate_inside,
-            "PRECISION": "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee",
+            "PRECISION": "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee",
         }
 
     def __call__(self, kernel: Any, tensors: Sequence[Tensor | None], **options: bool) -> None:
@@ -266,8 +270,3 @@ class _Launch:
                 **self.options,
                 **options,
             )
-
-
-def processors(device: torch.device) -> int:
-    """How many programs run side by side."""
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1

@@ -18,7 +18,7 @@ from torch import Tensor
 pytest.importorskip("triton")
 
 from asr.grid import GridLSTM, triton_backward, triton_forward, triton_scan
-from asr.grid.triton_plan import Plan, plan_for
+from asr.grid.triton_plan import Device, Grid, Plan, plan_for
 
 ROOT = Path(__file__).parents[2]
 INTERPRETED = triton_scan.interpreted()
@@ -210,12 +210,6 @@ def exact_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(InterpreterBuilder, "create_dot", dot)
 
 
-def assert_near(pairs: list[tuple[Tensor, Tensor]], error: float) -> None:
-    """Of each tensor, the error is at most so large beside the tensor."""
-    for kernels, loop in pairs:
-        assert (kernels - loop).norm() <= error * loop.norm()
-
-
 @needs_kernels
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_values_and_gradients_equal_a_loop_over_cells(case: Case) -> None:
@@ -236,8 +230,8 @@ def test_without_keep_the_same_leaves_the_scan(case: Case) -> None:
     given = [None if x is None else x.to(DEVICE, torch.float32) for x in arguments(case)]
     lengths = torch.tensor(case.lengths, device=DEVICE)
     kept, light = (triton_scan.scan_forward(*given, lengths, *case.options, keep=keep) for keep in (True, False))
-    assert torch.equal(light.hidden, kept.hidden)
-    assert torch.equal(light.last_memory, kept.last_memory)
+    torch.testing.assert_close(light.hidden, kept.hidden)
+    torch.testing.assert_close(light.last_memory, kept.last_memory)
     assert light.memory.numel() == light.gates.numel() == 0
 
 
@@ -245,7 +239,9 @@ def test_without_keep_the_same_leaves_the_scan(case: Case) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("case", [CASES[2], *(case for case in CASES if case.hidden in (40, 64, 130))], ids=str)
 def test_half_precision_errs_by_little(case: Case, dtype: torch.dtype, exact_bfloat16: None) -> None:
-    assert_near(compared(case, dtype), 0.005 if dtype == torch.float16 else 0.04)
+    case = case._replace(clip=None)  # whose gradient jumps
+    for kernels, loop in compared(case, dtype):
+        assert (kernels - loop).norm() <= (0.003 if dtype == torch.float16 else 0.03) * loop.norm()
 
 
 @needs_kernels
@@ -287,6 +283,35 @@ def test_a_layer_equals_the_definition(case: Case, options: dict[str, Any]) -> N
     output, state = layer(x, lengths)
     torch.testing.assert_close(scanned.hidden.flatten(-2).cpu(), output, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(scanned.last_memory.cpu(), state.memory[0], rtol=1e-4, atol=1e-5)
+
+
+@needs_kernels
+def test_autocast_does_not_reach_the_products() -> None:
+    case = Case(directions=FOUR[1:2])
+    given = [None if x is None else x.to(DEVICE, torch.float32) for x in arguments(case)]
+    lengths = torch.tensor(case.lengths, device=DEVICE)
+
+    def hidden() -> Tensor:
+        return triton_scan.scan_forward(*given, lengths, *case.options, keep=False).hidden
+
+    with torch.autocast(DEVICE.type, torch.bfloat16):
+        cast = hidden()
+    assert torch.equal(cast, hidden())
+
+
+@pytest.mark.parametrize(("processors", "shared_memory"), [(132, 227), (1, 227), (108, 163), (128, 99), (40, 64)])
+def test_the_work_of_any_grid_is_divided_into_whole_parts(processors: int, shared_memory: int) -> None:
+    for batch, axes, extent, hidden, bands in itertools.product(
+        (1, 30, 300), (1, 2), (1, 10), (1, 20, 64, 300), (1, 3)
+    ):
+        grid = Grid(batch, axes, (50, extent if axes == 2 else 1), hidden, [(False,) * axes] * 4, bands, 4)
+        for dtype in triton_scan.DTYPES:
+            plan = plan_for(grid, dtype, Device(processors, shared_memory * 1024))
+            assert plan.units >= hidden
+            assert axes * plan.units % plan.columns == axes * plan.units % plan.depth == 0
+            assert plan.columns == axes * plan.units or not plan.resident
+            assert min(plan.rows, plan.columns, plan.depth) >= 16
+            assert all(size & (size - 1) == 0 for size in (plan.rows, plan.columns, plan.depth))
 
 
 @pytest.mark.parametrize(
