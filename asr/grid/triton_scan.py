@@ -58,6 +58,8 @@ def refusal(axes: int, device: torch.device, dtype: torch.dtype) -> str | None:
         return f"the Triton kernels compute in float32, float16 and bfloat16, not {dtype}"
     if device.type != "cuda" and not (device.type == "cpu" and interpreted()):
         return f"the Triton kernels run on CUDA devices, not on {device.type}"
+    if device.type == "cuda" and torch.cuda.is_available() and torch.cuda.get_device_capability(device) < (8, 0):
+        return "the Triton kernels need a GPU of compute capability 8.0"
     try:
         import triton  # type: ignore[import-untyped]  # noqa: F401
     except ImportError:

@@ -18,7 +18,7 @@ from torch import Tensor
 pytest.importorskip("triton")
 
 from asr.grid import GridLSTM, triton_backward, triton_forward, triton_scan
-from asr.grid.triton_plan import Device, Grid, Plan, plan_for
+from asr.grid.triton_plan import Plan, plan_for
 
 ROOT = Path(__file__).parents[2]
 INTERPRETED = triton_scan.interpreted()
@@ -236,7 +236,7 @@ def test_without_keep_the_same_leaves_the_scan(case: Case) -> None:
 
 
 @needs_kernels
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16] if INTERPRETED else [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("case", [CASES[2], *(case for case in CASES if case.hidden in (40, 64, 130))], ids=str)
 def test_half_precision_errs_by_little(case: Case, dtype: torch.dtype, exact_bfloat16: None) -> None:
     case = case._replace(clip=None)  # whose gradient jumps
@@ -297,35 +297,6 @@ def test_autocast_does_not_reach_the_products() -> None:
     with torch.autocast(DEVICE.type, torch.bfloat16):
         cast = hidden()
     assert torch.equal(cast, hidden())
-
-
-@pytest.mark.parametrize(("processors", "shared_memory"), [(132, 227), (1, 227), (108, 163), (128, 99), (40, 64)])
-def test_the_work_of_any_grid_is_divided_into_whole_parts(processors: int, shared_memory: int) -> None:
-    for batch, axes, extent, hidden, bands in itertools.product(
-        (1, 30, 300), (1, 2), (1, 10), (1, 20, 64, 300), (1, 3)
-    ):
-        grid = Grid(batch, axes, (50, extent if axes == 2 else 1), hidden, [(False,) * axes] * 4, bands, 4)
-        for dtype in triton_scan.DTYPES:
-            plan = plan_for(grid, dtype, Device(processors, shared_memory * 1024))
-            assert plan.units >= hidden
-            assert axes * plan.units % plan.columns == axes * plan.units % plan.depth == 0
-            assert plan.columns == axes * plan.units or not plan.resident
-            assert min(plan.rows, plan.columns, plan.depth) >= 16
-            assert all(size & (size - 1) == 0 for size in (plan.rows, plan.columns, plan.depth))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        ((3, torch.device("cuda"), torch.float32), "1 or 2 axes, not 3"),
-        ((2, torch.device("cuda"), torch.float64), "not torch.float64"),
-        ((2, torch.device("meta"), torch.float32), "not on meta"),
-        ((2, torch.device("cuda"), torch.bfloat16), None),
-    ],
-)
-def test_what_the_kernels_cannot_scan_is_said(arguments: tuple[Any, ...], reason: str | None) -> None:
-    refusal = triton_scan.refusal(*arguments)
-    assert refusal is None if reason is None else reason in str(refusal)
 
 
 class Compiled:
