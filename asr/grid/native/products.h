@@ -1,12 +1,13 @@
 // Small matrix products on float32: C (+)= A B for a few rows of A and a panel of columns of B, held in registers.
 #pragma once
 
+#include <algorithm>
+
 #include "vectors.h"
 
 namespace grid {
 
 // Registers: with AVX-512 six rows of 64 columns take 24 of 32; with 16 registers of 8 numbers, six rows of 16 columns take 12.
-constexpr int ROWS = 6;
 constexpr int AHEAD = 8;  // rows of B that are fetched into the first-level cache before they are needed
 #if defined(__AVX512F__)
 constexpr int REGISTER = 16;
@@ -70,17 +71,47 @@ inline void rows_of_product(int columns, int64_t depth, const float* a, int64_t 
         tile<M, 1>(depth, a, a_row, a_step, b + j, b_step, start ? start + j : nullptr, start_row, c + j, c_row);
 }
 
-// Up to ROWS rows.
-inline void product(int rows, int columns, int64_t depth, const float* a, int64_t a_row, int64_t a_step, const float* b,
-                    int64_t b_step, const float* start, int64_t start_row, float* c, int64_t c_row) {
-    switch (rows) {
-        case 6: return rows_of_product<6>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-        case 5: return rows_of_product<5>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-        case 4: return rows_of_product<4>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-        case 3: return rows_of_product<3>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-        case 2: return rows_of_product<2>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-        case 1: return rows_of_product<1>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+// Products of float32 rows.
+struct FloatProducts {
+    using Number = float;
+    static constexpr int ROWS = 6;            // rows that are multiplied together
+    static constexpr int64_t DEPTH = 1;       // the depth of a product is a multiple of it
+    static constexpr int64_t FLUSH = 144;     // rows over which gradients of weights are summed at once
+    struct Working {};                        // what a thread needs while it multiplies
+
+    // Where the number of row k and a column lies in a panel of B.
+    static int64_t place(int64_t k, int64_t column, int64_t columns) { return k * columns + column; }
+
+    // C[i] = start + A[i] B for `count` rows (up to ROWS; more may be read and written), `columns` a multiple of 16 of a
+    // panel that is `width` wide; `start` is one row for all, or null.
+    static void rows(int count, int columns, int64_t depth, const float* a, int64_t a_row, const float* panel, int width,
+                     const float* start, float* c, int64_t c_row) {
+        product(count, columns, depth, a, a_row, 1, panel, width, start, 0, c, c_row);
     }
-}
+
+    // C += A^T B over `count` rows of A (with `k_count` columns) and B (with `columns`, a multiple of `panel`).
+    static void outer(int64_t count, int64_t k_count, int64_t columns, int panel, float* a, int64_t a_row, float* b,
+                      int64_t b_row, float* c, int64_t c_row) {
+        for (int64_t column = 0; column < columns; column += panel)
+            for (int64_t k = 0; k < k_count; k += ROWS) {
+                float* to = c + k * c_row + column;
+                product(std::min<int64_t>(ROWS, k_count - k), panel, count, a + k, 1, a_row, b + column, b_row, to, c_row, to,
+                        c_row);
+            }
+    }
+
+   private:
+    static void product(int rows, int columns, int64_t depth, const float* a, int64_t a_row, int64_t a_step, const float* b,
+                        int64_t b_step, const float* start, int64_t start_row, float* c, int64_t c_row) {
+        switch (rows) {
+            case 6: return rows_of_product<6>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+            case 5: return rows_of_product<5>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+            case 4: return rows_of_product<4>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+            case 3: return rows_of_product<3>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+            case 2: return rows_of_product<2>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+            case 1: return rows_of_product<1>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+        }
+    }
+};
 
 }  // namespace grid

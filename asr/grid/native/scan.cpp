@@ -13,12 +13,10 @@
 #include <omp.h>
 
 #include "plan.h"
-#include "products.h"
+#include "products_bfloat16.h"
 #include "vectors.h"
 
 namespace grid {
-
-constexpr int64_t FLUSH = 144;  // rows
 
 inline int64_t rounded_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
@@ -47,8 +45,9 @@ struct Sizes {
     int64_t hidden, blocks, padded_hidden, axes, gates;
     int64_t transforms;    // LSTMs of a cell: one an axis, and one along depth if there is a memory
     int64_t operand;       // what the gates see: the axes' hidden vectors (padded), then the input
-    int64_t operand_row;   // numbers from one operand to the next
+    int64_t operand_row;   // numbers from one operand to the next, zeros behind it
     int64_t activations;   // of a cell: transforms * blocks panels of gates * LANES
+    int64_t gates_row;     // numbers from the gradients of one row of activations to the next, zeros behind them
     int64_t panel;         // columns of a panel
     int64_t sent;          // axes * padded_hidden
 
@@ -62,6 +61,7 @@ struct Sizes {
           operand(axes * padded_hidden + layer.input_size),
           operand_row(rounded_up(operand, 64)),
           activations(transforms * blocks * gates * LANES),
+          gates_row(rounded_up(activations, 32)),
           panel(gates * LANES),
           sent(axes * padded_hidden) {}
 
@@ -76,11 +76,13 @@ struct Sizes {
 };
 
 // Parameters of one set (direction and band) in the kernel's layout.
+template <class Products>
 struct Weights {
-    Buffer<float> forward;   // panels of (operand, panel)
-    Buffer<float> bias;      // (activations)
-    Buffer<float> backward;  // panels of (activations, 64) that cover operand_row columns
-    Buffer<float> peephole;  // (transforms, blocks, 3, LANES): of i, f, o; with coupled gates the first is not used
+    using Number = typename Products::Number;
+    Buffer<Number> forward;   // panels of (operand, panel)
+    Buffer<float> bias;       // (activations)
+    Buffer<Number> backward;  // panels of (activations, 64) that cover operand_row columns
+    Buffer<float> peephole;   // (transforms, blocks, 3, LANES): of i, f, o; with coupled gates the first is not used
 };
 
 // Parameters as they are given, all float32; see `asr.grid.scan`.
@@ -108,18 +110,29 @@ void each_peephole(const Sizes& sizes, Visit visit) {
                       ((transform * sizes.blocks + unit / LANES) * 3 + kind + 3 - kinds) * LANES + unit % LANES);
 }
 
-Weights packed(const Layer& layer, const Sizes& sizes, const Parameters& given, int64_t set, bool ahead, bool back) {
+inline void assign(float& to, float x) { to = x; }
+
+inline void assign(BFloat16& to, float x) {
+    alignas(64) BFloat16 rounded[LANES];
+    store(rounded, broadcast(x));
+    to = rounded[0];
+}
+
+template <class Products>
+Weights<Products> packed(const Layer& layer, const Sizes& sizes, const Parameters& given, int64_t set, bool ahead, bool back) {
     const int64_t rows = sizes.rows(), seen = sizes.axes * sizes.hidden;
-    Weights weights;
+    using Number = typename Products::Number;
+    const int64_t depth = rounded_up(sizes.operand, Products::DEPTH);
+    Weights<Products> weights;
     weights.bias = Buffer<float>(sizes.activations);
-    if (ahead) weights.forward = Buffer<float>(sizes.activations * sizes.operand);
-    if (back) weights.backward = Buffer<float>(sizes.activations * sizes.operand_row);
+    if (ahead) weights.forward = Buffer<Number>(sizes.activations * depth);
+    if (back) weights.backward = Buffer<Number>(sizes.gates_row * sizes.operand_row);
     each_gate(sizes, [&](int64_t row, int64_t place) {
         weights.bias[place] = given.bias[set * rows + row];
-        float* column = weights.forward + place / sizes.panel * sizes.panel * sizes.operand + place % sizes.panel;
+        const int64_t panel = place / sizes.panel * sizes.panel * depth, column = place % sizes.panel;
         const auto set_weight = [&](int64_t k, float weight) {
-            if (ahead) column[k * sizes.panel] = weight;
-            if (back) weights.backward[(k / 64 * sizes.activations + place) * 64 + k % 64] = weight;
+            if (ahead) assign(weights.forward[panel + Products::place(k, column, sizes.panel)], weight);
+            if (back) assign(weights.backward[k / 64 * 64 * sizes.gates_row + Products::place(place, k % 64, 64)], weight);
         };
         const float* hh = given.weight_hh + (set * rows + row) * seen;
         const float* ih = given.weight_ih + (set * rows + row) * layer.input_size;
@@ -174,10 +187,10 @@ struct Cell {
     }
 
     // Gradients of the outgoing pair -> of the pre-activations and of the arriving memory, which is returned.
-    template <class Number>
-    Vector backward(const Number* gates, Vector arriving, Vector memory, Vector d_hidden, Vector d_memory,
-                    const float* peephole, float* d_gates, float* d_peephole) const {
-        const Number* at = gates + (coupled ? 0 : LANES);
+    template <class Kept, class Number>
+    Vector backward(const Kept* gates, Vector arriving, Vector memory, Vector d_hidden, Vector d_memory,
+                    const float* peephole, Number* d_gates, float* d_peephole) const {
+        const Kept* at = gates + (coupled ? 0 : LANES);
         const Vector f = load(at), g = load(at + LANES), o = load(at + 2 * LANES);
         const Vector i = coupled ? 1.0f - f : load(gates);
         Vector d_o;
@@ -204,7 +217,7 @@ struct Cell {
             store(d_peephole + LANES, load(d_peephole + LANES) + d_f * arriving);
             store(d_peephole + 2 * LANES, load(d_peephole + 2 * LANES) + d_o * memory);
         }
-        float* to = d_gates + (coupled ? 0 : LANES);
+        Number* to = d_gates + (coupled ? 0 : LANES);
         if (!coupled) store(d_gates, d_i);
         store(to, d_f);
         store(to + LANES, d_memory * i * (1.0f - g * g));
@@ -244,13 +257,14 @@ struct WeightGradients {
 };
 
 // What both ways share: the rows of the present step and of the one visited before.
-template <class X>
+template <class X, class Products>
 class Scan {
    protected:
+    using Number = typename Products::Number;
     const Layer& layer;
     const Sizes& sizes;
     const Tensors<X>& tensors;
-    const Weights* weights;  // of the direction, one a band
+    const Weights<Products>* weights;  // of the direction, one a band
     const int64_t direction;
     const Cell cell;
     const std::vector<Column> columns;
@@ -258,7 +272,7 @@ class Scan {
     Step now, other;
     Buffer<float> zeros;
 
-    Scan(const Layer& layer, const Sizes& sizes, const Tensors<X>& tensors, const Weights* weights, int64_t direction,
+    Scan(const Layer& layer, const Sizes& sizes, const Tensors<X>& tensors, const Weights<Products>* weights, int64_t direction,
          const std::vector<int64_t>& utterances)
         : layer(layer),
           sizes(sizes),
@@ -292,7 +306,7 @@ class Scan {
         return step + 1 < columns[column].delay + columns[column].steps ? column : -1;
     }
 
-    void copy_input(int64_t cell, float* operand) const {
+    void copy_input(int64_t cell, Number* operand) const {
         const X* input = tensors.inputs + cell * layer.input_size;
         int64_t i = 0;
         for (; i + LANES <= layer.input_size; i += LANES) store(operand + sizes.sent + i, load(input + i));
@@ -300,34 +314,35 @@ class Scan {
     }
 
     // `hidden` is padded (hidden_size of it real) when it comes from a scan's own rows.
-    template <class Number>
-    void copy_hidden(const Number* hidden, float* to, bool whole) const {
+    template <class From, class To>
+    void copy_hidden(const From* hidden, To* to, bool whole) const {
         for (int64_t block = 0; block < sizes.blocks; ++block)
             store(to + block * LANES, whole ? load(hidden + block * LANES)
                                             : load_part(hidden + block * LANES, sizes.real(block)));
     }
 
-    // One panel of rows first to last of a band: operands -> pre-activations.
-    void pre_activations(const Weights& own, int64_t panel, const float* operands, int count, float* to) const {
-        product(count, sizes.panel, sizes.operand, operands, sizes.operand_row, 1,
-                own.forward + panel * sizes.panel * sizes.operand, sizes.panel, own.bias + panel * sizes.panel, 0, to,
-                sizes.panel);
+    // A panel of the pre-activations of up to Products::ROWS rows.
+    void pre_activations(const Weights<Products>& own, int64_t panel, const Number* operands, int count, float* to) const {
+        const int64_t depth = rounded_up(sizes.operand, Products::DEPTH);
+        Products::rows(count, sizes.panel, depth, operands, sizes.operand_row, own.forward + panel * sizes.panel * depth,
+                       sizes.panel, own.bias + panel * sizes.panel, to, sizes.panel);
     }
 };
 
-template <class X>
-class Forward : Scan<X> {
-    using Base = Scan<X>;
-    Buffer<float> operands;          // of the rows of a step
+template <class X, class Products>
+class Forward : Scan<X, Products> {
+    using Base = Scan<X, Products>;
+    using typename Base::Number;
+    Buffer<Number> operands;         // of the rows of a step
     Buffer<X> hidden[2];             // (rows, sent), of this step and the one before
     Buffer<float> memory[2];
     std::vector<const float*> arriving;  // (rows, axes): memory that a row's cell hears
 
    public:
-    Forward(const Layer& layer, const Sizes& sizes, const Tensors<X>& tensors, const Weights* weights, int64_t direction,
+    Forward(const Layer& layer, const Sizes& sizes, const Tensors<X>& tensors, const Weights<Products>* weights, int64_t direction,
             const std::vector<int64_t>& utterances)
         : Base(layer, sizes, tensors, weights, direction, utterances),
-          operands(this->rows() * sizes.operand_row),
+          operands((this->rows() + Products::ROWS) * sizes.operand_row),
           hidden{Buffer<X>(this->rows() * sizes.sent), Buffer<X>(this->rows() * sizes.sent)},
           memory{Buffer<float>(this->rows() * sizes.sent), Buffer<float>(this->rows() * sizes.sent)},
           arriving(this->rows() * sizes.axes) {}
@@ -348,10 +363,10 @@ class Forward : Scan<X> {
         const Sizes& sizes = this->sizes;
         for (size_t row = 0; row < this->now.column.size(); ++row) {
             const int32_t c = this->now.column[row];
-            float* operand = operands + row * sizes.operand_row;
+            Number* operand = operands + row * sizes.operand_row;
             for (int64_t axis = 0; axis < sizes.axes; ++axis) {
                 const int32_t from = this->heard(c, axis, step);
-                float* to = operand + axis * sizes.padded_hidden;
+                Number* to = operand + axis * sizes.padded_hidden;
                 const float*& remembered = arriving[row * sizes.axes + axis];
                 if (from >= 0) {
                     const int64_t at = this->other.row[from] * sizes.sent + axis * sizes.padded_hidden;
@@ -364,7 +379,7 @@ class Forward : Scan<X> {
                 if (axis == 0 && this->tensors.hidden_0)
                     this->copy_hidden(this->tensors.hidden_0 + border, to, false);
                 else
-                    std::memset(to, 0, sizes.padded_hidden * sizeof(float));
+                    std::memset(to, 0, sizes.padded_hidden * sizeof(Number));
                 if (axis == 0 && this->tensors.memory_0) {
                     float* own = entering + c * sizes.padded_hidden;
                     this->copy_hidden(this->tensors.memory_0 + border, own, false);
@@ -383,13 +398,13 @@ class Forward : Scan<X> {
 
     void compute(int64_t step, int64_t band) {
         const Sizes& sizes = this->sizes;
-        const Weights& own = this->weights[band];
+        const Weights<Products>& own = this->weights[band];
         const int64_t stop = this->now.band_starts[band + 1];
-        alignas(64) float gates[ROWS * 4 * LANES];
+        alignas(64) float gates[Products::ROWS * 4 * LANES];
         for (int64_t panel = 0; panel < sizes.panels(); ++panel) {
             const float* peephole = own.peephole ? own.peephole + panel * 3 * LANES : nullptr;
-            for (int64_t row = this->now.band_starts[band]; row < stop; row += ROWS) {
-                const int count = std::min<int64_t>(ROWS, stop - row);
+            for (int64_t row = this->now.band_starts[band]; row < stop; row += Products::ROWS) {
+                const int count = std::min<int64_t>(Products::ROWS, stop - row);
                 this->pre_activations(own, panel, operands + row * sizes.operand_row, count, gates);
                 for (int r = 0; r < count; ++r) activate(step, row + r, panel, gates + r * sizes.panel, peephole);
             }
@@ -439,15 +454,16 @@ class Forward : Scan<X> {
     }
 };
 
-template <class X>
-class Backward : Scan<X> {
-    using Base = Scan<X>;
+template <class X, class Products>
+class Backward : Scan<X, Products> {
+    using Base = Scan<X, Products>;
+    using typename Base::Number;
     const Gradients<X>& gradients;
     X* const d_inputs;
     const bool add_inputs;
     WeightGradients& sums;
     const int64_t capacity;                       // rows of a band's share of the two buffers below
-    Buffer<float> operands, d_gates;              // of the rows whose share in the gradients of the weights is due
+    Buffer<Number> operands, d_gates;             // of the rows whose share in the gradients of the weights is due
     std::vector<int64_t> due;                     // per band
     Buffer<float> d_operands[2];                  // (rows, operand_row), of this step and the one visited before
     Buffer<float> d_memory[2];                    // (rows, sent)
@@ -455,20 +471,21 @@ class Backward : Scan<X> {
 
    public:
     Backward(const Layer& layer, const Sizes& sizes, const Tensors<X>& tensors, const Gradients<X>& gradients, X* d_inputs,
-             bool add_inputs, const Weights* weights, int64_t direction, const std::vector<int64_t>& utterances,
+             bool add_inputs, const Weights<Products>* weights, int64_t direction, const std::vector<int64_t>& utterances,
              WeightGradients& sums)
         : Base(layer, sizes, tensors, weights, direction, utterances),
           gradients(gradients),
           d_inputs(d_inputs),
           add_inputs(add_inputs),
           sums(sums),
-          capacity(FLUSH + this->rows()),
+          capacity(Products::FLUSH + this->rows() + 32),
           operands(layer.bands * capacity * sizes.operand_row),
-          d_gates(layer.bands * capacity * sizes.activations),
+          d_gates(layer.bands * capacity * sizes.gates_row),
           due(layer.bands),
-          d_operands{Buffer<float>(this->rows() * sizes.operand_row), Buffer<float>(this->rows() * sizes.operand_row)},
+          d_operands{Buffer<float>((this->rows() + Products::ROWS) * sizes.operand_row),
+                     Buffer<float>((this->rows() + Products::ROWS) * sizes.operand_row)},
           d_memory{Buffer<float>(this->rows() * sizes.sent), Buffer<float>(this->rows() * sizes.sent)},
-          activations(ROWS * sizes.panel) {}
+          activations(Products::ROWS * sizes.panel) {}
 
     void run() {
         for (int64_t step = this->steps - 1; step >= 0; --step) {
@@ -476,13 +493,13 @@ class Backward : Scan<X> {
             this->now.set(step, this->columns, this->layer.bands);
             for (int64_t band = 0; band < this->layer.bands; ++band) {
                 const int64_t start = this->now.band_starts[band], stop = this->now.band_starts[band + 1];
-                float* own_operands = operands + (band * capacity + due[band]) * this->sizes.operand_row;
-                float* own_gates = d_gates + (band * capacity + due[band]) * this->sizes.activations;
+                Number* own_operands = operands + (band * capacity + due[band]) * this->sizes.operand_row;
+                Number* own_gates = d_gates + (band * capacity + due[band]) * this->sizes.gates_row;
                 pack(step, start, stop, own_operands);
                 differentiate(step, band, start, stop, own_operands, own_gates);
                 send(step, band, start, stop, own_gates);
                 due[band] += stop - start;
-                if (due[band] >= FLUSH || step == 0) flush(band);
+                if (due[band] >= Products::FLUSH || step == 0) flush(band);
             }
         }
     }
@@ -496,19 +513,19 @@ class Backward : Scan<X> {
         return this->now.cell[row] + this->columns[from].first - this->columns[c].first;
     }
 
-    void pack(int64_t step, int64_t start, int64_t stop, float* own) const {
+    void pack(int64_t step, int64_t start, int64_t stop, Number* own) const {
         const Sizes& sizes = this->sizes;
         for (int64_t row = start; row < stop; ++row) {
-            float* operand = own + (row - start) * sizes.operand_row;
+            Number* operand = own + (row - start) * sizes.operand_row;
             for (int64_t axis = 0; axis < sizes.axes; ++axis) {
                 const int64_t from = cell_before(row, axis, step);
-                float* to = operand + axis * sizes.padded_hidden;
+                Number* to = operand + axis * sizes.padded_hidden;
                 if (from >= 0)
                     this->copy_hidden(this->tensors.hidden + (this->entry(from) * sizes.axes + axis) * sizes.hidden, to, false);
                 else if (axis == 0 && this->tensors.hidden_0)
                     this->copy_hidden(this->tensors.hidden_0 + this->border(this->columns[this->now.column[row]]), to, false);
                 else
-                    std::memset(to, 0, sizes.padded_hidden * sizeof(float));
+                    std::memset(to, 0, sizes.padded_hidden * sizeof(Number));
             }
             this->copy_input(this->now.cell[row], operand);
         }
@@ -522,25 +539,25 @@ class Backward : Scan<X> {
         return this->zeros;
     }
 
-    void differentiate(int64_t step, int64_t band, int64_t start, int64_t stop, const float* own_operands, float* own_gates) {
+    void differentiate(int64_t step, int64_t band, int64_t start, int64_t stop, const Number* own_operands, Number* own_gates) {
         const Sizes& sizes = this->sizes;
         if (this->tensors.gates) {  // a row's activations lie side by side
             for (int64_t row = start; row < stop; ++row) {
                 fetch(row + 2);
                 for (int64_t panel = 0; panel < sizes.panels(); ++panel)
                     differentiate_row(step, band, row, panel, nullptr,
-                                      own_gates + (row - start) * sizes.activations + panel * sizes.panel);
+                                      own_gates + (row - start) * sizes.gates_row + panel * sizes.panel);
             }
             return;
         }
         for (int64_t panel = 0; panel < sizes.panels(); ++panel)
-            for (int64_t row = start; row < stop; row += ROWS) {
-                const int count = std::min<int64_t>(ROWS, stop - row);
+            for (int64_t row = start; row < stop; row += Products::ROWS) {
+                const int count = std::min<int64_t>(Products::ROWS, stop - row);
                 this->pre_activations(this->weights[band], panel, own_operands + (row - start) * sizes.operand_row, count,
                                       activations);
                 for (int r = 0; r < count; ++r)
                     differentiate_row(step, band, row + r, panel, activations + r * sizes.panel,
-                                      own_gates + (row + r - start) * sizes.activations + panel * sizes.panel);
+                                      own_gates + (row + r - start) * sizes.gates_row + panel * sizes.panel);
             }
     }
 
@@ -551,7 +568,7 @@ class Backward : Scan<X> {
         for (int64_t at = 0; at < this->sizes.activations; at += 64 / sizeof(X)) __builtin_prefetch(gates + at);
     }
 
-    void differentiate_row(int64_t step, int64_t band, int64_t row, int64_t panel, float* again, float* own_gates) {
+    void differentiate_row(int64_t step, int64_t band, int64_t row, int64_t panel, float* again, Number* own_gates) {
         const Sizes& sizes = this->sizes;
         const int64_t transform = panel / sizes.blocks, unit = panel % sizes.blocks * LANES;
         const int real = sizes.real(panel % sizes.blocks);
@@ -599,16 +616,16 @@ class Backward : Scan<X> {
     }
 
     // Gradients of the operands, and from them those of the inputs and of what entered along the first axis.
-    void send(int64_t step, int64_t band, int64_t start, int64_t stop, const float* own_gates) {
+    void send(int64_t step, int64_t band, int64_t start, int64_t stop, const Number* own_gates) {
         const Sizes& sizes = this->sizes;
         float* own = d_operands[step % 2];
         for (int64_t column = 0; column < sizes.operand; column += 64) {
-            const float* panel = this->weights[band].backward + column * sizes.activations;
+            const Number* panel = this->weights[band].backward + column * sizes.gates_row;
             const int width = std::min<int64_t>(64, rounded_up(sizes.operand - column, LANES));
-            for (int64_t row = start; row < stop; row += ROWS)
-                product(std::min<int64_t>(ROWS, stop - row), width, sizes.activations,
-                        own_gates + (row - start) * sizes.activations, sizes.activations, 1, panel, 64, nullptr, 0,
-                        own + row * sizes.operand_row + column, sizes.operand_row);
+            for (int64_t row = start; row < stop; row += Products::ROWS)
+                Products::rows(std::min<int64_t>(Products::ROWS, stop - row), width, sizes.gates_row,
+                               own_gates + (row - start) * sizes.gates_row, sizes.gates_row, panel, 64, nullptr,
+                               own + row * sizes.operand_row + column, sizes.operand_row);
         }
         for (int64_t row = start; row < stop; ++row) {
             const float* operand = own + row * sizes.operand_row;
@@ -629,20 +646,15 @@ class Backward : Scan<X> {
     // Adds the due rows' share to the gradients of the weights.
     void flush(int64_t band) {
         const Sizes& sizes = this->sizes;
-        const float* rows = operands + band * capacity * sizes.operand_row;
-        const float* d_rows = d_gates + band * capacity * sizes.activations;
-        const int64_t count = due[band];
+        Number* rows = operands + band * capacity * sizes.operand_row;
+        Number* d_rows = d_gates + band * capacity * sizes.gates_row;
         for (int64_t column = 0; column < sizes.activations; column += LANES) {
             Vector sum = load(sums.bias[band] + column);
-            for (int64_t row = 0; row < count; ++row) sum += load(d_rows + row * sizes.activations + column);
+            for (int64_t row = 0; row < due[band]; ++row) sum += load(d_rows + row * sizes.gates_row + column);
             store(sums.bias[band] + column, sum);
         }
-        for (int64_t column = 0; column < sizes.activations; column += sizes.panel)
-            for (int64_t k = 0; k < sizes.operand; k += ROWS) {
-                float* to = sums.products[band] + k * sizes.activations + column;
-                product(std::min<int64_t>(ROWS, sizes.operand - k), sizes.panel, count, rows + k, 1, sizes.operand_row,
-                        d_rows + column, sizes.activations, to, sizes.activations, to, sizes.activations);
-            }
+        Products::outer(due[band], sizes.operand, sizes.activations, sizes.panel, rows, sizes.operand_row, d_rows,
+                        sizes.gates_row, sums.products[band], sizes.activations);
         due[band] = 0;
     }
 };
@@ -698,18 +710,20 @@ void clear_padding(const Layer& layer, Number* tensor, int64_t width) {
     }
 }
 
-std::vector<Weights> all_packed(const Layer& layer, const Sizes& sizes, const Parameters& given, bool ahead, bool back,
-                                int threads) {
-    std::vector<Weights> weights(layer.directions * layer.bands);
+template <class Products>
+std::vector<Weights<Products>> all_packed(const Layer& layer, const Sizes& sizes, const Parameters& given, bool ahead,
+                                          bool back, int threads) {
+    std::vector<Weights<Products>> weights(layer.directions * layer.bands);
 #pragma omp parallel for num_threads(threads)
-    for (size_t set = 0; set < weights.size(); ++set) weights[set] = packed(layer, sizes, given, set, ahead, back);
+    for (size_t set = 0; set < weights.size(); ++set) 
+        weights[set] = packed<Products>(layer, sizes, given, set, ahead, back);
     return weights;
 }
 
-template <class X>
+template <class X, class Products>
 void forward(const Layer& layer, const Parameters& given, const Tensors<X>& tensors, int threads) {
     const Sizes sizes(layer);
-    const std::vector<Weights> weights = all_packed(layer, sizes, given, true, false, threads);
+    const auto weights = all_packed<Products>(layer, sizes, given, true, false, threads);
     std::vector<Task> tasks;
     for (auto& round : divided(layer, threads)) tasks.insert(tasks.end(), round.begin(), round.end());
     clear_padding(layer, tensors.hidden, layer.directions * sizes.axes * sizes.hidden);
@@ -720,8 +734,10 @@ void forward(const Layer& layer, const Parameters& given, const Tensors<X>& tens
         clear_padding(layer, tensors.depth_memory, layer.directions * sizes.hidden);
     }
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (size_t task = 0; task < tasks.size(); ++task)
-        Forward<X>(layer, sizes, tensors, weights.data(), tasks[task].direction, tasks[task].utterances).run();
+    for (size_t task = 0; task < tasks.size(); ++task) {
+        const typename Products::Working working;
+        Forward<X, Products>(layer, sizes, tensors, weights.data(), tasks[task].direction, tasks[task].utterances).run();
+    }
 }
 
 struct ParameterGradients {
@@ -749,11 +765,11 @@ void unpack(const Layer& layer, const Sizes& sizes, int64_t set, const std::vect
     }
 }
 
-template <class X>
+template <class X, class Products>
 void backward(const Layer& layer, const Parameters& given, const Tensors<X>& tensors, const Gradients<X>& gradients,
               const ParameterGradients& out, int threads) {
     const Sizes sizes(layer);
-    const std::vector<Weights> weights = all_packed(layer, sizes, given, !tensors.gates, true, threads);
+    const auto weights = all_packed<Products>(layer, sizes, given, !tensors.gates, true, threads);
     const bool apart = layer.batch < threads;  // directions run side by side
     const int64_t inputs = layer.batch * layer.cells() * layer.input_size;
     for (int64_t part = 0; part < (apart ? layer.directions : 1); ++part)
@@ -764,13 +780,14 @@ void backward(const Layer& layer, const Parameters& given, const Tensors<X>& ten
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
         for (size_t task = 0; task < round.size(); ++task) {
             for (int64_t band = 0; band < layer.bands; ++band) {
-                sums[task].products.emplace_back(sizes.operand * sizes.activations);
+                sums[task].products.emplace_back(rounded_up(sizes.operand, 16) * sizes.activations);
                 sums[task].bias.emplace_back(sizes.activations);
                 sums[task].peephole.emplace_back(sizes.panels() * 3 * LANES);
             }
             const int64_t direction = round[task].direction;
-            Backward<X>(layer, sizes, tensors, gradients, gradients.inputs + (apart ? direction * inputs : 0),
-                        !apart && direction > 0, weights.data(), direction, round[task].utterances, sums[task])
+            const typename Products::Working working;
+            Backward<X, Products>(layer, sizes, tensors, gradients, gradients.inputs + (apart ? direction * inputs : 0),
+                                  !apart && direction > 0, weights.data(), direction, round[task].utterances, sums[task])
                 .run();
         }
         for (int64_t direction = 0; direction < layer.directions; ++direction) {
@@ -783,29 +800,43 @@ void backward(const Layer& layer, const Parameters& given, const Tensors<X>& ten
     }
 }
 
-}  // namespace grid
-
-// The interface: pointers to contiguous tensors, in the order of `asr/grid/cpu_scan.py`. Returns 0, or 1 without memory.
-extern "C" int grid_scan_forward(const grid::Layer* layer, const grid::Parameters* given, const void* tensors, int bfloat16,
-                                 int threads) try {
-    if (bfloat16)
-        grid::forward(*layer, *given, *static_cast<const grid::Tensors<grid::BFloat16>*>(tensors), threads);
+// Calls run(number type, products): the fastest products that this processor has for the type of the tensors.
+template <class Run>
+int with_products(int bfloat16, Run run) try {
+    if (!bfloat16)
+        run(float{}, FloatProducts{});
+#if defined(GRID_HAS_TILES)
+    else if (tiles_allowed())
+        run(BFloat16{}, TileProducts{});
+#endif
+#if defined(GRID_HAS_PAIRS)
     else
-        grid::forward(*layer, *given, *static_cast<const grid::Tensors<float>*>(tensors), threads);
+        run(BFloat16{}, PairProducts{});
+#else
+    else
+        run(BFloat16{}, FloatProducts{});
+#endif
     return 0;
 } catch (const std::bad_alloc&) {
     return 1;
 }
 
+}  // namespace grid
+
+// The interface: pointers to contiguous tensors, in the order of `asr/grid/native/kernel.py`. Returns 0, or 1 without memory.
+extern "C" int grid_scan_forward(const grid::Layer* layer, const grid::Parameters* given, const void* tensors, int bfloat16,
+                                 int threads) {
+    return grid::with_products(bfloat16, [&](auto number, auto products) {
+        using X = decltype(number);
+        grid::forward<X, decltype(products)>(*layer, *given, *static_cast<const grid::Tensors<X>*>(tensors), threads);
+    });
+}
+
 extern "C" int grid_scan_backward(const grid::Layer* layer, const grid::Parameters* given, const void* tensors,
-                                  const void* gradients, const grid::ParameterGradients* out, int bfloat16, int threads) try {
-    if (bfloat16)
-        grid::backward(*layer, *given, *static_cast<const grid::Tensors<grid::BFloat16>*>(tensors),
-                       *static_cast<const grid::Gradients<grid::BFloat16>*>(gradients), *out, threads);
-    else
-        grid::backward(*layer, *given, *static_cast<const grid::Tensors<float>*>(tensors),
-                       *static_cast<const grid::Gradients<float>*>(gradients), *out, threads);
-    return 0;
-} catch (const std::bad_alloc&) {
-    return 1;
+                                  const void* gradients, const grid::ParameterGradients* out, int bfloat16, int threads) {
+    return grid::with_products(bfloat16, [&](auto number, auto products) {
+        using X = decltype(number);
+        grid::backward<X, decltype(products)>(*layer, *given, *static_cast<const grid::Tensors<X>*>(tensors),
+                                              *static_cast<const grid::Gradients<X>*>(gradients), *out, threads);
+    });
 }
