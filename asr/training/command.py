@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import yaml
@@ -27,6 +27,7 @@ from asr.training.callbacks import DataWait, EpochLine, EpochLoss, LargestBatchF
 from asr.training.checkpoints import Interrupted, RunCheckpoints
 from asr.training.event_log import EventLog, QuietWriters
 from asr.training.failures import SharedFailure
+from asr.training.parser import FitParser, HelpAll
 from asr.training.pictures import PosteriorPictures
 from asr.training.resume import Resumed, check_consistency, check_description, read_resumed
 from asr.training.run_folder import RunFolder
@@ -97,14 +98,6 @@ class DevEarlyStopping(EarlyStopping):
             trainer.should_stop = True
 
 
-class FitParser(LightningArgumentParser):
-    """Says what is wrong with an option in a line or two, without printing all hundred of them."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        print(f"error: {message}\n(asr fit --help lists the options)", file=sys.stderr)
-        sys.exit(2)
-
-
 class FitCLI(LightningCLI):
     """The parser of `asr fit` and the objects it makes; `train` runs them."""
 
@@ -128,6 +121,7 @@ class FitCLI(LightningCLI):
             )
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--help_all", action=HelpAll, help="show all options")
         parser.add_argument("--seed", type=int, default=0, help="seed of weights, dropout, batches and augmentation")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -264,6 +264,29 @@ def test_bad_options_stop_with_their_name(
     assert words in capfd.readouterr().err
 
 
+def printed_help(option: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", option])
+    assert stop.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_begins_with_the_projects_own_options_and_help_all_has_every_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    short, long = printed_help("--help", capsys), printed_help("--help_all", capsys)
+    assert short == printed_help("-h", capsys)
+    named: list[str] = re.findall(r"^  (--\S+)", short, re.MULTILINE)
+    blocks = [name.split(".")[0] for name in named]
+    assert [block for block, _ in itertools.groupby(blocks)][-4:] == ["--data", "--model", "--training", "--trainer"]
+    assert set(named) > {"--run", "--ckpt_path", "--init_from", "--data.root", "--training.ema_decay"}
+    own = set(re.findall(r"^  (--(?:data|training|model)\.\S+) [A-Z{\[]", long, re.MULTILINE))
+    no_options = set(re.findall(r"^  (--\S+) CONFIG|^  (--\S+\.help)", long, re.MULTILINE))
+    assert own - {name for names in no_options for name in names} - set(named) == set()
+    assert "--trainer.profiler" in long
+    assert len(short.splitlines()) < 100 < len(long.splitlines())
+
+
 def test_a_misspelt_option_in_a_file_stops_with_its_name(config: Path, capfd: pytest.CaptureFixture[str]) -> None:
     content = yaml.safe_load(config.read_text())
     content["data"]["max_batch_second"] = 3
