@@ -6,7 +6,7 @@ extents, each backward axis is flipped, and the cells are visited in row-major o
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -193,8 +193,15 @@ def scan(utterance: Utterance, cells: Sequence[Cell], mask: Tensor | None) -> Ut
 class Definition:
     """The engine that loops over utterances, directions and cells."""
 
+    recomputes: ClassVar[bool] = False
+
     def __init__(
-        self, extents: tuple[int, ...], lengths: Tensor, directions: Sequence[Direction], products: torch.dtype
+        self,
+        extents: tuple[int, ...],
+        lengths: Tensor,
+        directions: Sequence[Direction],
+        products: torch.dtype,
+        recompute: bool = False,
     ) -> None:
         self.extents = extents
         self.lengths: list[list[int]] = lengths.tolist()

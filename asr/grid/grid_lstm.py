@@ -3,10 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from asr.grid.arguments import (
     at_least,
@@ -95,7 +97,9 @@ class GridLSTM(nn.Module):
         dropout: probability, on the output of each layer but the last.
         recurrent_dropout: probability, on the hidden vectors that arrive along the axes, where products see them: one
             mask an utterance, direction, axis and layer for the whole grid (Gal and Ghahramani 2016, arXiv 1512.05287).
-        engine: "auto", "wavefront", or "definition" (cell by cell, for tests); the results agree to rounding.
+        recompute: keep less for the backward pass and compute it again there, for less memory and more time.
+        engine: "auto" (the first that can), "cpu" (C++), "wavefront" (plain PyTorch), or "definition" (cell by cell,
+            for tests); the results agree to rounding.
 
     Attributes:
         output_size: features of a cell's output.
@@ -130,6 +134,7 @@ class GridLSTM(nn.Module):
         layer_norm: bool = False,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        recompute: bool = False,
         engine: str = "auto",
     ) -> None:
         super().__init__()
@@ -155,6 +160,7 @@ class GridLSTM(nn.Module):
         self.input_size = at_least("input_size", input_size, 1)
         self.num_layers = at_least("num_layers", num_layers, 1)
         self.directions = directions(bidirectional, axes)
+        self.recompute = recompute
         self.engine = known_engine(engine)
         probability("dropout", dropout)
         scans = len(self.directions)
@@ -211,11 +217,14 @@ class GridLSTM(nn.Module):
         engine = choose_engine(self.engine, options, input.device, products)
         with full_precision(input.device):
             x = input.to(parameter.dtype).masked_fill(padded, 0)
-            scan = engine(extents, lengths, self.directions, products)
+            scan = engine(extents, lengths, self.directions, products, self.recompute)
+            run = scan.grid_layer
+            if self.recompute and torch.is_grad_enabled() and not scan.recomputes:
+                run = partial(checkpoint, scan.grid_layer, use_reentrant=False)
             x, memory = self._entering(x, scan)
             left = []
             for layer, merge, entering in zip(layers, self.merges, given, strict=True):
-                result = scan.grid_layer(x, memory, layer.weights(), options, entering, self._mask(x, options))
+                result = run(x, memory, layer.weights(), options, entering, self._mask(x, options))
                 x, memory = merge(result.output), result.depth_memory
                 left.append(result.state)
             return x.masked_fill(padded, 0), GridState.of(left)

@@ -63,7 +63,8 @@ class MultidimensionalLSTM(nn.Module):
         forget_bias: initial bias of the forget gates; None draws it like the others.
         layer_norm: normalise the output of each layer (Ba, Kiros, Hinton 2016, arXiv 1607.06450).
         dropout: probability, on the output of each layer but the last.
-        engine: "auto", "wavefront", or "definition" (cell by cell, for tests); the results agree to rounding.
+        engine: "auto" (the first that can), "wavefront" (plain PyTorch), or "definition" (cell by cell, for tests); the
+            results agree to rounding.
 
     Attributes:
         output_size: features of a cell's output.

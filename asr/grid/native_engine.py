@@ -1,6 +1,7 @@
 """The engine that computes with native code (`asr.grid.scan`), in natural order from layer to layer."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,22 +22,23 @@ MOST_AXES = 8
 
 
 class CPUKernel:
-    """The C++ kernel; see `asr.grid.options.Engine`.
+    """The C++ kernel; see `asr.grid.options.Engine`. Recomputing, it keeps hidden vectors and memory, but no gates."""
 
-    Attributes:
-        recompute: compute the gates again in the backward pass, instead of keeping them: a third of the time more for
-            half to a third of the memory. Of the class; set it before a forward pass.
-    """
-
-    recompute = False
+    recomputes: ClassVar[bool] = True
 
     def __init__(
-        self, extents: tuple[int, ...], lengths: Tensor, directions: Sequence[Direction], products: torch.dtype
+        self,
+        extents: tuple[int, ...],
+        lengths: Tensor,
+        directions: Sequence[Direction],
+        products: torch.dtype,
+        recompute: bool = False,
     ) -> None:
         self.extents = extents
         self.lengths = lengths
         self.directions = directions
         self.products = products
+        self.recompute = recompute
 
     @staticmethod
     def refusal(options: Options, device: torch.device, dtype: torch.dtype) -> str | None:

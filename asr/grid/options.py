@@ -6,7 +6,7 @@ of a hidden vector where cells pass it on, G the gates of a cell, N the dimensio
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -233,16 +233,26 @@ class LayerOutput(NamedTuple):
 
 
 class Engine(Protocol):
-    """Computes layers over one batch. Made anew for each batch: `Engine(extents, lengths, directions, products)`.
+    """Computes layers over one batch. Made anew for each: `Engine(extents, lengths, directions, products, recompute)`.
 
     `products` is the type that matrix products may be computed in, narrower than the tensors' under autocast.
+    `recompute` asks to keep less for the backward pass and to compute it again there; engines that do not are run
+    under torch.utils.checkpoint by their caller.
 
     All tensors are in natural order, (B, *extents, ...), but the memory along depth, which an engine keeps in an
     order of its own from layer to layer. Values at padded cells are finite and otherwise arbitrary.
     """
 
+    recomputes: ClassVar[bool]
+    """Whether it minds `recompute`."""
+
     def __init__(
-        self, extents: tuple[int, ...], lengths: Tensor, directions: tuple[Direction, ...], products: torch.dtype
+        self,
+        extents: tuple[int, ...],
+        lengths: Tensor,
+        directions: tuple[Direction, ...],
+        products: torch.dtype,
+        recompute: bool = False,
     ) -> None: ...
 
     @staticmethod

@@ -5,6 +5,7 @@ The usual cells have a hand-written recurrence (`asr.grid.recurrence`), all othe
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,8 +29,15 @@ from asr.grid.schedule import ScanOrder
 class Wavefront:
     """The engine; see `asr.grid.options.Engine`. Memory along depth stays in scan order from layer to layer."""
 
+    recomputes: ClassVar[bool] = False
+
     def __init__(
-        self, extents: tuple[int, ...], lengths: Tensor, directions: Sequence[Direction], products: torch.dtype
+        self,
+        extents: tuple[int, ...],
+        lengths: Tensor,
+        directions: Sequence[Direction],
+        products: torch.dtype,
+        recompute: bool = False,
     ) -> None:
         self.axes = len(extents)
         self.shape = (len(lengths), *extents, len(directions))

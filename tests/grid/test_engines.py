@@ -251,3 +251,65 @@ def test_recurrent_dropout_is_an_option_for_engines_in_training_alone(monkeypatc
     with pytest.raises(ValueError, match="no masks"):
         module(x)
     module.eval()(x)
+
+
+@every_fast_engine
+@pytest.mark.parametrize("options", [{}, {"depth": "lstm", "num_layers": 2}, {"recurrent_dropout": 0.5}], ids=str)
+def test_recomputing_changes_no_value_and_no_gradient(engine: str, options: dict[str, Any]) -> None:
+    module = GridLSTM(3, 4, bidirectional=True, engine=engine, **options)
+    if ENGINES[engine].refusal(module.options, CPU, torch.float32):
+        pytest.skip(f"engine {engine!r} refuses these options")
+    x = torch.randn(2, 3, 3, 3)
+    results = []
+    for module.recompute in (False, True):
+        results.append(values_and_gradients(module, engine, x, LENGTHS, None))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-6, atol=1e-7)
+
+
+def kept_bytes(module: GridLSTM, x: Tensor) -> int:
+    """What is kept for the backward pass, besides parameters."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        module(x)[0].sum()
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("engine", sorted({"cpu", "wavefront"} & set(ENGINES)))
+def test_recomputing_keeps_less_than_half(engine: str) -> None:
+    module, x = GridLSTM(16, 16, 2, engine=engine), torch.randn(4, 16, 8, 16)
+    kept = kept_bytes(module, x)
+    module.recompute = True
+    assert kept_bytes(module, x) < kept / 2
+
+
+@pytest.mark.parametrize("options", [{}, {"depth": "lstm", "num_layers": 2, "layer_norm": True}], ids=str)
+def test_under_autocast_the_kernel_multiplies_in_bfloat16_and_trains_to_the_same_loss(options: dict[str, Any]) -> None:
+    """The input's sign is to be remembered to the last frame."""
+    if ENGINES["cpu"].refusal(GridOptions(2, 8), CPU, torch.bfloat16):
+        pytest.skip("the kernel is not there")
+    losses = {}
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        module = GridLSTM(4, 8, bidirectional=True, engine="cpu", **options)
+        head = nn.Linear(module.output_size, 1)
+        optimizer = torch.optim.Adam([*module.parameters(), *head.parameters()], lr=0.02)
+        for _ in range(60):
+            sign = torch.randint(0, 2, (16, 1)).float()
+            x = torch.randn(16, 6, 3, 4) / 4
+            x[:, 0] += 2 * sign[:, :, None] - 1
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                output = module(x)[0]
+                assert output.dtype == torch.float32
+                loss = nn.functional.binary_cross_entropy_with_logits(head(output[:, -1].mean(1)).float(), sign)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        losses[enabled] = loss.item()
+    assert losses[False] < 0.05
+    assert losses[True] < 0.05
+    assert losses[True] != losses[False]
