@@ -6,7 +6,7 @@ import torch
 from asr.bench import memory
 from asr.bench.candidates import RefusedError, Setting
 from asr.bench.memory import peak_growth, resident_growth
-from asr.bench.stored import predicted_bytes
+from asr.bench.stored import FORMULAS, predicted_bytes
 from asr.bench.workload import Workload
 
 MEBIBYTE = 2**20
@@ -23,12 +23,29 @@ def test_what_was_used_and_freed_before_the_call_is_not():
     assert growth < 16 * MEBIBYTE
 
 
-@pytest.mark.parametrize("mode", ["forward", "training"])
-def test_the_formula_of_the_wavefront_predicts_its_peak_within_a_third(mode):
-    workload, setting = Workload(8, 60, 8, 64, 64), Setting("cpu", "float32", mode)
-    predicted = predicted_bytes("wavefront", workload, setting)
+CASES = [
+    (engine, dtype, mode)
+    for engine, dtype in (("wavefront", "float32"), ("cpu", "float32"), ("cpu", "bfloat16"))
+    for mode in ("forward", "training")
+]
+
+
+@pytest.mark.parametrize(("engine", "dtype", "mode"), CASES)
+def test_the_formula_of_an_engine_predicts_its_peak_within_a_third(engine, dtype, mode):
+    workload, setting = Workload(8, 60, 8, 64, 64), Setting("cpu", dtype, mode)
+    growth = peak_growth(engine, workload, setting, threads=1)
+    if growth.peak_bytes is None:
+        pytest.skip(f"{engine}: {growth.refused}")
+    predicted = predicted_bytes(engine, workload, setting)
     assert predicted is not None
-    assert predicted / 1.3 < peak_growth("wavefront", workload, setting, threads=1).peak_bytes < 1.3 * predicted
+    assert predicted / 1.3 < growth.peak_bytes < 1.3 * predicted
+
+
+def test_formulas_are_linear_in_cells():
+    for engine, mode in FORMULAS:
+        sizes = [Workload(batch, 10, 10, 8, 8) for batch in (1, 2, 3)]
+        first, second, third = (predicted_bytes(engine, w, Setting("cpu", "float32", mode)) for w in sizes)
+        assert third - second == second - first > 0
 
 
 def test_a_refusal_in_the_other_process_is_its_reason(monkeypatch):
