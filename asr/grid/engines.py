@@ -1,6 +1,7 @@
 """The engines by name, and the choice of one."""
 
 import logging
+import os
 from functools import cache
 
 import torch
@@ -12,6 +13,9 @@ from asr.grid.wavefront import Wavefront
 
 ENGINES: dict[str, type[Engine]] = {"cpu": CPUKernel, "wavefront": Wavefront, "definition": Definition}
 """Engines that compute the same to rounding, in the order in which "auto" tries them."""
+
+OVERRIDE = "ASR_GRID_ENGINE"
+"""Environment variable: the engine that "auto" means."""
 
 _log = logging.getLogger(__name__)
 
@@ -30,11 +34,14 @@ def known_engine(name: str) -> str:
 def choose_engine(name: str, options: Options, device: torch.device, dtype: torch.dtype) -> type[Engine]:
     """The engine called `name`; for "auto" the first that runs these options there.
 
-    What "auto" passes over, and why, goes to the log, once for each reason.
+    What "auto" passes over, and why, goes to the log, once for each reason. The environment variable ASR_GRID_ENGINE
+    names another engine for "auto".
 
     Raises:
         ValueError: there is none of that name, or it cannot run these options there.
     """
+    if name == "auto" and os.environ.get(OVERRIDE):
+        name = os.environ[OVERRIDE]
     if known_engine(name) != "auto":
         reason = ENGINES[name].refusal(options, device, dtype)
         if reason is not None:

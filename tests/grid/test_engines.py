@@ -205,6 +205,15 @@ def test_gradient_of_the_input_alone_and_of_the_weights_alone(engine: str) -> No
 CPU = torch.device("cpu")
 
 
+def test_the_environment_names_another_engine_for_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASR_GRID_ENGINE", "definition")
+    assert choose_engine("auto", GridOptions(2, 8), CPU, torch.float32) is Definition
+    assert choose_engine("wavefront", GridOptions(2, 8), CPU, torch.float32) is Wavefront
+    monkeypatch.setenv("ASR_GRID_ENGINE", "warp")
+    with pytest.raises(ValueError, match="got 'warp'"):
+        choose_engine("auto", GridOptions(2, 8), CPU, torch.float32)
+
+
 def test_an_unknown_engine_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="engine must be 'auto' or one of .*'wavefront'.*, got 'warp'"):
         GridLSTM(3, 2, engine="warp")
