@@ -5,16 +5,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import short_training
 import torch
 from lightning.pytorch import Trainer
+from short_training import last
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from asr.cli import main
 from asr.data.audio import read_audio
 from asr.data.batch import Batch
 from asr.errors import InputError
 from asr.files import read_jsonl
-from asr.model import checkpoint_weights, load_model, read_checkpoint
+from asr.model import checkpoint_weights, load_model
 from asr.recognizer import Recognizer
 from asr.training import callbacks, pictures
 from asr.training.callbacks import DataWait, ProgressBar
@@ -22,11 +23,7 @@ from asr.training.command import EmaWeights
 
 
 def fit(config: Path, *options: str) -> int:
-    return main(["fit", "-c", str(config), "--trainer.max_epochs", "1", "--data.num_workers", "0", *options])
-
-
-def last(run: Path) -> dict[str, Any]:
-    return read_checkpoint(run / "checkpoints" / "last.ckpt")
+    return short_training.fit(config, "--trainer.max_epochs", "1", "--data.num_workers", "0", *options)
 
 
 def weights_after_each_step(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:

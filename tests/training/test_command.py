@@ -1,13 +1,10 @@
-import csv
 import hashlib
 import itertools
 import json
 import os
 import re
 import resource
-import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,131 +13,14 @@ import torch
 import yaml
 from jiwer import wer
 from lightning.pytorch import Trainer
+from short_training import command, differences, fit, last, read_metrics
 from tone_corpus import write_tone_corpus
 
 from asr.cli import main
 from asr.data.audio import read_audio
-from asr.data.batch import Batch
-from asr.data.tokens import CharacterTokenizer
-from asr.files import read_jsonl, write_json
+from asr.files import read_jsonl
 from asr.model import LoadedModel, load_model, read_checkpoint
-from asr.recognizer import OptimizationConfig, Recognizer, learning_rate_factor
-from asr.training.checkpoints import RunCheckpoints
-
-
-def fit(config: Path, *options: str) -> int:
-    return main(["fit", "-c", str(config), *options])
-
-
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Let training believe that Ctrl-C was pressed during an optimiser step."""
-    monkeypatch.setattr(
-        RunCheckpoints, "_interrupted", lambda self, trainer: signal.SIGINT if trainer.global_step >= step else 0
-    )
-
-
-def last(run: Path) -> dict[str, Any]:
-    return read_checkpoint(run / "checkpoints" / "last.ckpt")
-
-
-def differences(first: Any, second: Any, path: str = "") -> list[str]:
-    """Where two checkpoints differ, to the bit."""
-    if isinstance(first, torch.Tensor):
-        return [] if torch.equal(first, second) else [path]
-    if isinstance(first, dict):
-        keys = first.keys() | second.keys()
-        return [d for k in sorted(keys, key=str) for d in differences(first.get(k), second.get(k), f"{path}.{k}")]
-    if isinstance(first, list | tuple):
-        if len(first) != len(second):
-            return [path]
-        return [
-            d for i, (a, b) in enumerate(zip(first, second, strict=True)) for d in differences(a, b, f"{path}[{i}]")
-        ]
-    return [] if first == second else [f"{path}: {first!r} != {second!r}"]
-
-
-def read_metrics(run: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
-
-
-EXACT = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "global_step")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Filled by the first test that needs it: the checkpoint of a training without interruption."""
-    return {}
-
-
-def train_uninterrupted(config: Path, run: Path, kept: dict[str, Any]) -> dict[str, Any]:
-    if not kept:
-        assert fit(config, "--run", str(run)) == 0
-        kept.update(last(run))
-    return kept
-
-
-def steps_per_epoch(checkpoint: dict[str, Any]) -> int:
-    return checkpoint["global_step"] // 3
-
-
-@pytest.mark.parametrize("where", ["middle of the first epoch", "last step of an epoch", "middle of the second epoch"])
-def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any], where: str
-) -> None:
-    whole = train_uninterrupted(config, tmp_path / "whole", uninterrupted)
-    steps = steps_per_epoch(whole)
-    assert steps >= 4
-    step = {"middle of the first epoch": 2, "last step of an epoch": steps, "middle of the second epoch": steps + 2}
-    run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, step[where])
-        assert fit(config) == 130
-    assert last(run)["global_step"] == step[where]
-    assert fit(config, "--ckpt_path", "last") == 0
-    resumed = last(run)
-    for key in EXACT:
-        assert differences(whole[key], resumed[key]) == []
-    timed = {"seconds", "data_wait", "utterances_per_second"}
-    rows = [checkpoint["callbacks"]["RunRecord"]["history"] for checkpoint in (whole, resumed)]
-    rows = [[{name: row[name] for name in row.keys() - timed} for row in history] for history in rows]
-    assert rows[0] == [pytest.approx(row, rel=1e-6) for row in rows[1]]
-    assert [row["epoch"] for row in read_metrics(run)] == ["1", "2", "3"]
-
-
-def test_a_run_interrupted_after_every_few_steps_is_still_the_same(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
-) -> None:
-    whole = train_uninterrupted(config, tmp_path / "whole", uninterrupted)
-    code, step, options = 130, 3, ()
-    while code == 130:
-        with monkeypatch.context() as patch:
-            interrupt_at(patch, step)
-            code = fit(config, *options)
-        step, options = step + 3, ("--ckpt_path", "last")
-    assert code == 0
-    for key in EXACT:
-        assert differences(whole[key], last(tmp_path / "run")[key]) == []
-
-
-def test_early_stopping_counts_on_over_a_resume(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = (
-        "--training.early_stopping",
-        "2",
-        "--trainer.max_epochs",
-        "30",
-        "--model.optimization.learning_rate",
-        "1e-9",
-    )
-    assert fit(config, "--run", str(tmp_path / "whole"), *options) == 0
-    whole = last(tmp_path / "whole")
-    assert whole["global_step"] < 30 * 4  # nothing is learnt: it stopped early
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, whole["global_step"] // 3 + 2)
-        assert fit(config, *options) == 130
-    assert fit(config, *options, "--ckpt_path", "last") == 0
-    assert last(tmp_path / "run")["global_step"] == whole["global_step"]
-    assert fit(config, *options, "--ckpt_path", "last") == 0  # it had stopped: nothing is left to do
-    assert last(tmp_path / "run")["global_step"] == whole["global_step"]
+from asr.recognizer import OptimizationConfig, learning_rate_factor
 
 
 def test_the_tone_language_is_learnt_and_a_run_folder_says_how(config: Path, tmp_path: Path) -> None:
@@ -297,32 +177,6 @@ def test_a_misspelt_option_in_a_file_stops_with_its_name(config: Path, capfd: py
     assert "max_batch_second" in capfd.readouterr().err
 
 
-def test_a_contradicting_option_stops_a_resume_and_a_later_end_does_not(
-    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert fit(config, "--trainer.max_epochs", "1") == 0
-    assert fit(config, "--ckpt_path", "last", "--model.encoder.init_args.hidden_size", "16") == 1
-    error = capfd.readouterr().err
-    assert "--model.encoder.init_args.hidden_size: 16 now, 12 in the checkpoint" in error
-    reads: list[Any] = []
-    load = torch.load
-    monkeypatch.setattr(torch, "load", lambda *args, **options: reads.append(args) or load(*args, **options))
-    assert fit(config, "--ckpt_path", "last", "--trainer.max_epochs", "2", "--data.num_workers", "0") == 0
-    assert len(reads) == 2  # ours, and Lightning's own
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["epochs"] == 2
-
-
-def test_a_resume_on_data_with_other_tokens_is_refused_by_name(
-    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    root = write_tone_corpus(tmp_path / "own", {"train": 8, "dev": 2})
-    assert fit(config, "--data.root", str(root), "--trainer.max_epochs", "1") == 0
-    write_json(root / "tokens.json", CharacterTokenizer("CBA ").to_dict())
-    assert fit(config, "--data.root", str(root), "--trainer.max_epochs", "2", "--ckpt_path", "last") == 1
-    error = capfd.readouterr().err
-    assert "cannot be continued on this data: tokens.tokens: ['<blank>', 'C', 'B', 'A', ' '] now" in error
-
-
 def test_a_run_can_start_from_its_own_former_weights(config: Path, tmp_path: Path) -> None:
     assert fit(config, "--trainer.max_epochs", "1") == 0
     assert fit(config, "--trainer.max_epochs", "1", "--init_from", str(tmp_path / "run")) == 0
@@ -332,20 +186,6 @@ def test_a_run_can_start_from_its_own_former_weights(config: Path, tmp_path: Pat
 def test_metrics_of_an_epoch_without_validation_leave_dev_rates_out(config: Path, tmp_path: Path) -> None:
     assert fit(config, "--trainer.check_val_every_n_epoch", "2", "--training.early_stopping", "5") == 0
     assert [bool(row["val_wer"]) for row in read_metrics(tmp_path / "run")] == [False, True, False]
-
-
-def test_patience_may_be_raised_on_resume(config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    options = ("--trainer.max_epochs", "4", "--model.optimization.learning_rate", "1e-9")
-    assert fit(config, *options, "--training.early_stopping", "1") == 0
-    stopped = last(tmp_path / "run")["global_step"]
-    with caplog.at_level("INFO"):
-        assert fit(config, *options, "--training.early_stopping", "1", "--ckpt_path", "last") == 0
-    assert "nothing was left to do" in caplog.text
-    caplog.clear()
-    with caplog.at_level("INFO"):
-        assert fit(config, *options, "--training.early_stopping", "9", "--ckpt_path", "last") == 0
-    assert "nothing was left to do" not in caplog.text
-    assert last(tmp_path / "run")["global_step"] > stopped
 
 
 def test_a_warm_start_lists_what_was_loaded(config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -420,40 +260,6 @@ def test_utterances_that_ctc_cannot_align_are_named_before_training(
     assert "data.infeasible" in error
 
 
-def command(config: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "asr.cli", "fit", "-c", str(config), *options]
-
-
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_leaves_a_checkpoint_that_continues(
-    config: Path, tmp_path: Path, signum: signal.Signals, code: int
-) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command(config, "--trainer.max_epochs", "1000"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    ) as process:
-        output = ""
-        assert process.stdout is not None
-        for line in process.stdout:
-            output += line
-            if line.startswith("run: epoch 2/"):
-                process.send_signal(signum)
-                break
-        output += process.stdout.read()
-    assert process.returncode == code, output
-    assert "continue with --ckpt_path last" in output
-    before = last(tmp_path / "run")
-    step = before["global_step"]
-    assert step > 0
-    epochs = before["epoch"] + 1
-    assert fit(config, "--trainer.max_epochs", str(epochs + 1), "--ckpt_path", "last") == 0
-    assert last(tmp_path / "run")["global_step"] > step
-
-
 def test_two_processes_train_alike_and_evaluate_each_utterance_once(config: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     options = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "2")
@@ -478,80 +284,6 @@ def dev_word_error_rate(model: LoadedModel, config: Path) -> float:
         hypotheses.append("".join(model.tokenizer.tokens[index] for index in path if index))
         references.append(cut["supervisions"][0]["text"])
     return float(wer(references, hypotheses))
-
-
-@pytest.mark.parametrize("end", [(), ("--trainer.max_steps", "12"), ("--trainer.max_steps", "1000")])
-@pytest.mark.parametrize("within_an_epoch", [False, True])
-def test_a_run_that_ended_by_steps_can_be_continued_exactly(
-    config: Path, tmp_path: Path, end: tuple[str, ...], within_an_epoch: bool
-) -> None:
-    options = ("--model.optimization.schedule", "constant", "--model.optimization.warmup_fraction", "0")
-    assert fit(config, *options, *end, "--run", str(tmp_path / "whole")) == 0
-    first_end = int(read_metrics(tmp_path / "whole")[0]["step"]) + 2 * within_an_epoch
-    assert fit(config, *options, "--trainer.max_steps", str(first_end)) == 0
-    assert int(read_metrics(tmp_path / "run")[-1]["step"]) == last(tmp_path / "run")["global_step"] == first_end
-    assert fit(config, *options, *end, "--ckpt_path", "last") == 0
-    whole, resumed = read_metrics(tmp_path / "whole"), read_metrics(tmp_path / "run")
-    assert [(row["epoch"], row["step"]) for row in resumed] == [(row["epoch"], row["step"]) for row in whole]
-    for key in EXACT:
-        assert differences(last(tmp_path / "whole")[key], last(tmp_path / "run")[key]) == []
-
-
-@pytest.mark.parametrize("step", [4, 5])
-def test_an_interruption_where_a_validation_is_due_or_was_changes_nothing(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
-    options = ("--trainer.val_check_interval", "4", "--trainer.max_epochs", "2", "--training.early_stopping", "9")
-    validated: list[tuple[str, int]] = []
-    end = Recognizer.on_validation_epoch_end
-
-    def noting(self: Recognizer) -> None:
-        validated.append((Path(self.trainer.default_root_dir).name, self.global_step))
-        end(self)
-
-    monkeypatch.setattr(Recognizer, "on_validation_epoch_end", noting)
-    assert fit(config, *options, "--run", str(tmp_path / "whole")) == 0
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, step)
-        assert fit(config, *options) == 130
-    assert last(tmp_path / "run")["global_step"] == step
-    assert fit(config, *options, "--ckpt_path", "last") == 0
-    steps = {run: [step for name, step in validated if name == run] for run in ("whole", "run")}
-    assert steps["run"] == steps["whole"]
-    whole, resumed = last(tmp_path / "whole"), last(tmp_path / "run")
-    for key in EXACT:
-        assert differences(whole[key], resumed[key]) == []
-    names = ("val_loss", "val_wer", "val_cer")
-    rows = [[[row[name] for name in names] for row in read_metrics(tmp_path / run)] for run in ("whole", "run")]
-    assert rows[0] == rows[1]
-    assert len(whole["callbacks"]) >= 4
-    for name in whole["callbacks"].keys() - {"RunRecord"}:  # which keeps times
-        assert differences(whole["callbacks"][name], resumed["callbacks"][name]) == []
-
-
-def test_the_loss_of_an_epoch_is_the_mean_over_its_utterances_also_over_a_resume(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    steps: list[tuple[int, float, int]] = []
-    training_step = Recognizer.training_step
-
-    def noting(self: Recognizer, batch: Batch, batch_idx: int) -> torch.Tensor:
-        loss = training_step(self, batch, batch_idx)
-        steps.append((self.current_epoch, float(loss.detach()), len(batch.utterance_ids)))
-        return loss
-
-    monkeypatch.setattr(Recognizer, "training_step", noting)
-    with caplog.at_level("INFO"), monkeypatch.context() as patch:
-        interrupt_at(patch, 3)
-        assert fit(config) == 130
-    assert fit(config, "--ckpt_path", "last", "--trainer.max_epochs", "2") == 0
-    for epoch, row in enumerate(read_metrics(tmp_path / "run")):
-        losses, sizes = zip(*((loss, size) for e, loss, size in steps if e == epoch), strict=True)
-        assert sum(sizes) == 24
-        assert len(set(sizes)) > 1
-        mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / 24
-        assert float(row["train_loss"]) == pytest.approx(mean, rel=1e-5)
-        assert f"epoch {epoch + 1}/2, loss {mean:.3f}," in caplog.text
 
 
 def test_metrics_have_the_learning_rate_of_the_last_step(config: Path, tmp_path: Path) -> None:
