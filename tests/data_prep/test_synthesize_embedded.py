@@ -1,12 +1,15 @@
 """The parts of the script that need no synthesiser."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from asr.errors import InputError
+from data_prep.librispeech import read_folder
 from data_prep.synthesize_embedded import (
     FOLDER,
     SAMPLE_RATE,
@@ -125,3 +128,90 @@ def test_missing_synthesisers_are_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main([str(tmp_path)]) == 1
     assert "not installed: espeak-ng, flite, festival, opusenc" in capsys.readouterr().err
+
+
+FOLLOWING = 'f=; for word; do [ "$last" = {} ] && f=$word; last=$word; done'
+"""Shell: the word after an option."""
+
+PROGRAMS = {
+    "espeak-ng": f'[ "$1" = --voices=variant ] && echo "5 variant M Alex !v/Alex" && exit\n'
+    f'{FOLLOWING.format("-w")}; cp "$TONE" "$f"',
+    "flite": f'{FOLLOWING.format("-o")}; cp "$TONE" "$f"',
+    "festival": """grep -o '"[^"]*wav"' "$2" | tr -d '"' | while read -r f; do cp "$TONE" "$f"; done""",
+    "opusenc": 'while [ $# -gt 2 ]; do shift; done; cat "$1"',
+}
+
+
+@pytest.fixture
+def synthesisers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs of the synthesisers' names that say everything as 1.5 s of a tone; opusenc leaves its input as it is."""
+    for name, script in PROGRAMS.items():
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    time = np.arange(round(1.5 * 22050)) / 22050
+    soundfile.write(tmp_path / "tone.wav", 0.3 * np.sin(2 * np.pi * 300 * time), 22050)
+    monkeypatch.setenv("TONE", str(tmp_path / "tone.wav"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+
+
+VOICES = [
+    ("31", "train-embedded", "espeak-ng", "en-us+Alex", "1", "-20"),
+    ("32", "train-embedded", "festival", "kal_diphone", "1", "-25"),
+    ("33", "test-embedded", "flite", "slt", "1", "-30"),
+    ("34", "dev-embedded", "flite", "rms", "3", "-30"),
+]
+
+
+def write_source(folder: Path, voices: list[tuple[str, ...]]) -> Path:
+    folder.mkdir()
+    write_grammar(
+        folder, "one: a | b | c | d | e | f | g\ntwo: u | v | w | x | y | z\n\nsay <one> and then <two> twice\n"
+    )
+    header = ["speaker", "part", "utterances", "sex", "family", "synthesizer"]
+    rows = [[*header, "voice", "rate", "pitch", "scale", "level"]]
+    for speaker, part, tool, name, scale, level in voices:
+        rows.append([speaker, part, "3", "F", "x", tool, name, "1", "0", scale, level])
+    (folder / "voices.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.mark.usefixtures("synthesisers")
+def test_the_script_writes_a_corpus_that_can_be_read_as_librispeech(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source", VOICES)
+    assert main([str(tmp_path / "out"), "--source", str(source), "--jobs", "1"]) == 0
+    corpus = tmp_path / "out" / "LibriSpeech"
+    utterances, problems = read_folder(corpus, ["train-embedded", "test-embedded"])
+    assert not problems
+    assert [u.id for u in utterances if u.speaker == "33"] == ["33-1-0000", "33-1-0001", "33-1-0002"]
+    assert {u.speaker for u in utterances} == {"31", "32", "33"}
+    assert not list((corpus / "dev-embedded").rglob("*.opus"))  # played so fast that 22 characters are too many
+    for utterance in utterances:
+        assert utterance.text is not None
+        assert part_of(utterance.text.lower()) == utterance.part
+        samples, rate = soundfile.read(utterance.audio, dtype="float32")
+        assert (rate, samples.ndim) == (SAMPLE_RATE, 1)
+        level = {"31": -20, "32": -25, "33": -30}[utterance.speaker or ""]
+        assert 20 * np.log10(np.sqrt(np.square(samples).mean())) == pytest.approx(level, abs=4)
+    assert len((corpus / "SPEAKERS.TXT").read_text().splitlines()) == 1 + len(VOICES)
+
+
+@pytest.mark.usefixtures("synthesisers")
+def test_a_corpus_that_is_there_and_a_variant_that_is_not_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "there" / "LibriSpeech").mkdir(parents=True)
+    assert main([str(tmp_path / "there")]) == 1
+    assert "LibriSpeech exists already" in capsys.readouterr().err
+    source = write_source(tmp_path / "source", [("31", "train-embedded", "espeak-ng", "en-us+Zoe", "1", "-20")])
+    assert main([str(tmp_path / "out"), "--source", str(source)]) == 1
+    assert "espeak-ng has no variants Zoe" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_row_of_voices_that_cannot_be_used_is_named_with_its_line(tmp_path: Path) -> None:
+    path = write_source(tmp_path / "source", VOICES) / "voices.tsv"
+    path.write_text(path.read_text().replace("\t3\t", "\tthree\t", 1))
+    with pytest.raises(InputError, match="voices.tsv, line 2: invalid literal .*'three'"):
+        read_voices(path)
