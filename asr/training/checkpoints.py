@@ -1,5 +1,6 @@
 """Checkpoints that continue exactly: after every epoch, every so many steps, and when the run is interrupted."""
 
+import io
 import math
 import os
 import signal
@@ -11,9 +12,11 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
 from asr.errors import InputError
+from asr.files import atomic_writer
 
 
 class Interrupted(Exception):
@@ -59,12 +62,21 @@ class SignalFlag:
         self._notify(signum)
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it: Lightning would copy it there from another file system."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        with atomic_writer(path) as file:
+            file.write(content.getbuffer())
+
+
 class RunCheckpoints(Checkpoint):
     """Keeps `best.ckpt` (lowest `monitor`) and `last.ckpt` in `folder`, and makes interruptions harmless.
 
     At SIGINT or SIGTERM the step under way is finished, `last.ckpt` is written and `Interrupted` is raised; in
-    validation it is finished first. Lightning writes checkpoints beside their place and renames them, so a full disk
-    or a kill leaves the former one.
+    validation it is finished first. With `WholeCheckpoints`, a full disk or a kill leaves the former one.
 
     Args:
         folder: where the checkpoints are kept.
@@ -159,9 +171,9 @@ class RunCheckpoints(Checkpoint):
         return int(received)
 
     def _save(self, trainer: Trainer, path: Path) -> None:
+        kept = " (the former one is kept)" if path.exists() else ""
         try:
             trainer.save_checkpoint(path, weights_only=False)
-        except OSError as error:
-            kept = " (the former one is kept)" if path.exists() else ""
-            raise InputError(f"cannot write the checkpoint {path}: {error.strerror or error}{kept}") from error
+        except InputError as error:
+            raise InputError(f"{error}{kept}") from error
         self._saved_step = trainer.global_step

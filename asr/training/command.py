@@ -24,7 +24,7 @@ from asr.errors import InputError
 from asr.model import load_model
 from asr.recognizer import Recognizer
 from asr.training.callbacks import DataWait, EpochLine, EpochLoss, LargestBatchFirst, ProgressBar, RunRecord
-from asr.training.checkpoints import Interrupted, RunCheckpoints
+from asr.training.checkpoints import Interrupted, RunCheckpoints, WholeCheckpoints
 from asr.training.event_log import EventLog, QuietWriters
 from asr.training.failures import SharedFailure
 from asr.training.parser import FitParser, HelpAll
@@ -158,7 +158,8 @@ class FitCLI(LightningCLI):
             check_description(resumed.description, self.model.description.to_dict(), path)
         callbacks = self.callbacks(options)
         config = dict(self.config_init.trainer)
-        config["callbacks"] = [*(config.get("callbacks") or []), *callbacks]
+        config["callbacks"] = [*_as_list(config.get("callbacks")), *callbacks]
+        config["plugins"] = [*_as_list(config.get("plugins")), WholeCheckpoints()]
         if config.get("logger") in (None, True):
             config["logger"] = EventLog(str(self.folder.path))
         if config.get("default_root_dir") is None:
@@ -241,6 +242,10 @@ def plain_options(cli: FitCLI) -> dict[str, Any]:
     """The options of a run as nested plain data."""
     options: dict[str, Any] = yaml.safe_load(cli.parser.dump(cli.config, skip_none=False, skip_link_targets=False))
     return options
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _expand_bases(arguments: Sequence[str]) -> list[str]:
