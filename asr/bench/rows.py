@@ -1,5 +1,6 @@
 """Measurements -> rows -> a table."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
@@ -121,6 +122,8 @@ def measure(
         for name in names:
             if name in timings:
                 growths[name] = peak_growth(name, case.workload, case.setting, case.threads)
+                if growths[name].refused:
+                    print(f"{name}: its memory was not measured, {growths[name].refused}", file=sys.stderr)
                 done(name)
     return make_rows(case, flops, timings, growths, skipped)
 

@@ -10,9 +10,9 @@ memories, AH; when the backward pass begins, the output and its gradient (2AH) a
 a cell say where each one is in scan order. The parameters are arranged once for the products, and have gradients.
 
 The C++ kernel keeps nothing without gradients: there are the hidden vectors, AH, and the masked output, AH. For the
-backward pass it keeps the input nI, hidden vectors nAH, activations 4nAH, and the memories, in float32 always, 4AH. Then
-come the output, its gradient, and the same masked, 12AH in float32, and the gradient of the input, nI. In half precision
-the float32 output is a copy, as is its gradient in n bytes, nAH, and the input's gradient is there in float32 too, 4I.
+backward pass it keeps the input nI, hidden vectors nAH, activations 4nAH, and the memories, always in float32, 4AH.
+Then come the output, its gradient, and the same masked, 12AH in float32, and the input's gradient, nI. In half
+precision the float32 output is a copy, as is its gradient in n bytes, nAH, and the input's gradient has both types, 4I.
 """
 
 from asr.bench.candidates import Setting

@@ -1,5 +1,7 @@
 """Growth of the peak: of a known allocation, and of candidates in processes of their own."""
 
+import os
+
 import pytest
 import torch
 
@@ -55,3 +57,17 @@ def test_a_refusal_in_the_other_process_is_its_reason(monkeypatch):
     monkeypatch.setattr(memory, "build", refuse)
     setting = Setting("cpu", "float32", "forward")
     assert memory._measure("wavefront", Workload(1, 2, 2, 1, 1), setting, 1) == (None, "no such kernel")
+
+
+def test_a_process_that_is_killed_is_a_reason_and_no_error():
+    setting = Setting("cpu", "float32", "forward")
+    growth = peak_growth(_Killing("wavefront"), Workload(1, 2, 2, 1, 1), setting, threads=1)
+    assert growth.peak_bytes is None
+    assert "killed" in growth.refused
+
+
+class _Killing(str):
+    """A name that ends the process in which it is read."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
