@@ -182,6 +182,9 @@ struct TileProducts {
     static constexpr int64_t DEPTH = 32;
     static constexpr int64_t FLUSH = 288;
 
+    // Everything written so far is in memory: the compiler does not know of all that tile instructions read.
+    static void settle() { asm volatile("" ::: "memory"); }
+
     // The shape of the tiles, as long as a thread multiplies.
     struct Working {
         Working() {
@@ -194,6 +197,7 @@ struct TileProducts {
                 shape.bytes[tile] = 64;
                 shape.rows[tile] = 16;
             }
+            asm volatile("" : : "r"(&shape) : "memory");
             _tile_loadconfig(&shape);
         }
         ~Working() { _tile_release(); }
@@ -239,6 +243,7 @@ struct TileProducts {
     template <int N>
     static void tiles(int64_t depth, const BFloat16* a, int64_t a_bytes, int64_t a_step, const BFloat16* b, int64_t b_row,
                       const float* start, int64_t start_row, float* c, int64_t c_row) {
+        settle();
         if (start) {
             _tile_loadd(0, start, start_row * 4);
             if (N > 1) _tile_loadd(1, start + 16, start_row * 4);
@@ -273,6 +278,7 @@ struct TileProducts {
         if (N > 1) _tile_stored(1, c + 16, c_row * 4);
         if (N > 2) _tile_stored(2, c + 32, c_row * 4);
         if (N > 3) _tile_stored(3, c + 48, c_row * 4);
+        settle();
     }
 };
 

@@ -18,6 +18,8 @@
 
 namespace grid {
 
+constexpr int LANES = 16;  // hidden units of a block
+
 inline int64_t rounded_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
 // Memory aligned to a cache line, zero at first.
@@ -72,7 +74,8 @@ struct Sizes {
     int64_t activation(int64_t transform, int64_t gate, int64_t unit) const {
         return ((transform * blocks + unit / LANES) * gates + gate) * LANES + unit % LANES;
     }
-    int64_t real(int64_t block) const { return std::min<int64_t>(LANES, hidden - block * LANES); }
+    // Of the WIDTH hidden units from one on, how many there are; the others fill up a block.
+    int real(int64_t unit) const { return std::max<int64_t>(0, std::min<int64_t>(WIDTH, hidden - unit)); }
 };
 
 // Parameters of one set (direction and band) in the kernel's layout.
@@ -113,7 +116,7 @@ void each_peephole(const Sizes& sizes, Visit visit) {
 inline void assign(float& to, float x) { to = x; }
 
 inline void assign(BFloat16& to, float x) {
-    alignas(64) BFloat16 rounded[LANES];
+    alignas(64) BFloat16 rounded[WIDTH];
     store(rounded, broadcast(x));
     to = rounded[0];
 }
@@ -149,7 +152,7 @@ Weights<Products> packed(const Layer& layer, const Sizes& sizes, const Parameter
     return weights;
 }
 
-// Activations of LANES hidden units along one axis, and what follows from them.
+// Activations of WIDTH hidden units along one axis, and what follows from them; gates are LANES numbers apart.
 struct Cell {
     bool inside, coupled, clipped;
     float clip;
@@ -308,17 +311,15 @@ class Scan {
 
     void copy_input(int64_t cell, Number* operand) const {
         const X* input = tensors.inputs + cell * layer.input_size;
-        int64_t i = 0;
-        for (; i + LANES <= layer.input_size; i += LANES) store(operand + sizes.sent + i, load(input + i));
-        if (i < layer.input_size) store(operand + sizes.sent + i, load_part(input + i, layer.input_size - i));
+        for (int64_t i = 0; i < layer.input_size; i += WIDTH)
+            store(operand + sizes.sent + i, load_part(input + i, std::min<int64_t>(WIDTH, layer.input_size - i)));
     }
 
     // `hidden` is padded (hidden_size of it real) when it comes from a scan's own rows.
     template <class From, class To>
     void copy_hidden(const From* hidden, To* to, bool whole) const {
-        for (int64_t block = 0; block < sizes.blocks; ++block)
-            store(to + block * LANES, whole ? load(hidden + block * LANES)
-                                            : load_part(hidden + block * LANES, sizes.real(block)));
+        for (int64_t unit = 0; unit < sizes.padded_hidden; unit += WIDTH)
+            store(to + unit, whole ? load(hidden + unit) : load_part(hidden + unit, sizes.real(unit)));
     }
 
     // A panel of the pre-activations of up to Products::ROWS rows.
@@ -406,24 +407,26 @@ class Forward : Scan<X, Products> {
             for (int64_t row = this->now.band_starts[band]; row < stop; row += Products::ROWS) {
                 const int count = std::min<int64_t>(Products::ROWS, stop - row);
                 this->pre_activations(own, panel, operands + row * sizes.operand_row, count, gates);
-                for (int r = 0; r < count; ++r) activate(step, row + r, panel, gates + r * sizes.panel, peephole);
+                for (int r = 0; r < count; ++r)
+                    for (int lane = 0; lane < LANES; lane += WIDTH)
+                        activate(step, row + r, panel, lane, gates + r * sizes.panel + lane, peephole ? peephole + lane : nullptr);
             }
         }
     }
 
-    void activate(int64_t step, int64_t row, int64_t panel, const float* gates, const float* peephole) {
+    void activate(int64_t step, int64_t row, int64_t panel, int lane, const float* gates, const float* peephole) {
         const Sizes& sizes = this->sizes;
         const Tensors<X>& tensors = this->tensors;
-        const int64_t transform = panel / sizes.blocks, unit = panel % sizes.blocks * LANES;
+        const int64_t transform = panel / sizes.blocks, unit = panel % sizes.blocks * LANES + lane;
         const int64_t entry = this->entry(this->now.cell[row]);
-        const int real = sizes.real(panel % sizes.blocks);
+        const int real = sizes.real(unit);
         const bool depth = transform == sizes.axes;
         const int64_t along_depth = entry * sizes.hidden + unit;
         const Vector before = depth ? load_part(tensors.depth_before + along_depth, real)
                                     : load(arriving[row * sizes.axes + transform] + unit);
         Vector h, after;
         if (tensors.gates) {
-            X* kept = tensors.gates + entry * sizes.activations + panel * sizes.panel;
+            X* kept = tensors.gates + entry * sizes.activations + panel * sizes.panel + lane;
             h = this->cell.forward(gates, before, peephole, after, [kept](int gate, Vector x) { stream(kept + gate * LANES, x); });
         } else {
             h = this->cell.forward(gates, before, peephole, after, [](int, Vector) {});
@@ -447,7 +450,7 @@ class Forward : Scan<X, Products> {
     // Past the caches where that is possible: this pass does not read it again.
     template <class Number>
     static void put(Number* to, Vector x, int real) {
-        if (real == LANES && reinterpret_cast<uintptr_t>(to) % 64 == 0)
+        if (real == WIDTH && reinterpret_cast<uintptr_t>(to) % (WIDTH * 4) == 0)
             stream(to, x);
         else
             store_part(to, x, real);
@@ -545,8 +548,9 @@ class Backward : Scan<X, Products> {
             for (int64_t row = start; row < stop; ++row) {
                 fetch(row + 2);
                 for (int64_t panel = 0; panel < sizes.panels(); ++panel)
-                    differentiate_row(step, band, row, panel, nullptr,
-                                      own_gates + (row - start) * sizes.gates_row + panel * sizes.panel);
+                    for (int lane = 0; lane < LANES; lane += WIDTH)
+                        differentiate_row(step, band, row, panel, lane, nullptr,
+                                          own_gates + (row - start) * sizes.gates_row + panel * sizes.panel + lane);
             }
             return;
         }
@@ -556,8 +560,9 @@ class Backward : Scan<X, Products> {
                 this->pre_activations(this->weights[band], panel, own_operands + (row - start) * sizes.operand_row, count,
                                       activations);
                 for (int r = 0; r < count; ++r)
-                    differentiate_row(step, band, row + r, panel, activations + r * sizes.panel,
-                                      own_gates + (row + r - start) * sizes.gates_row + panel * sizes.panel);
+                    for (int lane = 0; lane < LANES; lane += WIDTH)
+                        differentiate_row(step, band, row + r, panel, lane, activations + r * sizes.panel + lane,
+                                          own_gates + (row + r - start) * sizes.gates_row + panel * sizes.panel + lane);
             }
     }
 
@@ -568,10 +573,10 @@ class Backward : Scan<X, Products> {
         for (int64_t at = 0; at < this->sizes.activations; at += 64 / sizeof(X)) __builtin_prefetch(gates + at);
     }
 
-    void differentiate_row(int64_t step, int64_t band, int64_t row, int64_t panel, float* again, Number* own_gates) {
+    void differentiate_row(int64_t step, int64_t band, int64_t row, int64_t panel, int lane, float* again, Number* own_gates) {
         const Sizes& sizes = this->sizes;
-        const int64_t transform = panel / sizes.blocks, unit = panel % sizes.blocks * LANES;
-        const int real = sizes.real(panel % sizes.blocks);
+        const int64_t transform = panel / sizes.blocks, unit = panel % sizes.blocks * LANES + lane;
+        const int real = sizes.real(unit);
         const int32_t c = this->now.column[row];
         const int64_t entry = this->entry(this->now.cell[row]);
         const bool depth = transform == sizes.axes;
@@ -598,11 +603,11 @@ class Backward : Scan<X, Products> {
             memory = load_part(this->tensors.memory + natural, real);
         }
         const Buffer<float>& peepholes = this->weights[band].peephole;
-        const float* peephole = peepholes ? peepholes + panel * 3 * LANES : nullptr;
-        float* d_peephole = peephole ? sums.peephole[band] + panel * 3 * LANES : nullptr;
+        const float* peephole = peepholes ? peepholes + panel * 3 * LANES + lane : nullptr;
+        float* d_peephole = peephole ? sums.peephole[band] + panel * 3 * LANES + lane : nullptr;
         Vector d_before;
         if (this->tensors.gates) {
-            const X* gates = this->tensors.gates + entry * sizes.activations + panel * sizes.panel;
+            const X* gates = this->tensors.gates + entry * sizes.activations + panel * sizes.panel + lane;
             d_before = this->cell.backward(gates, before, memory, d_h, d_m, peephole, own_gates, d_peephole);
         } else {
             Vector same;
@@ -630,16 +635,15 @@ class Backward : Scan<X, Products> {
         for (int64_t row = start; row < stop; ++row) {
             const float* operand = own + row * sizes.operand_row;
             X* input = d_inputs + this->now.cell[row] * this->layer.input_size;
-            for (int64_t i = 0; i < this->layer.input_size; i += LANES) {
-                const int real = std::min<int64_t>(LANES, this->layer.input_size - i);
+            for (int64_t i = 0; i < this->layer.input_size; i += WIDTH) {
+                const int real = std::min<int64_t>(WIDTH, this->layer.input_size - i);
                 const Vector d = load(operand + sizes.sent + i);
                 store_part(input + i, add_inputs ? d + load_part(input + i, real) : d, real);
             }
             const int32_t c = this->now.column[row];
             if (!gradients.hidden_0 || this->heard(c, 0, step) >= 0) continue;
-            for (int64_t block = 0; block < sizes.blocks; ++block)
-                store_part(gradients.hidden_0 + this->border(this->columns[c]) + block * LANES, load(operand + block * LANES),
-                           sizes.real(block));
+            for (int64_t unit = 0; unit < sizes.padded_hidden; unit += WIDTH)
+                store_part(gradients.hidden_0 + this->border(this->columns[c]) + unit, load(operand + unit), sizes.real(unit));
         }
     }
 
@@ -648,7 +652,7 @@ class Backward : Scan<X, Products> {
         const Sizes& sizes = this->sizes;
         Number* rows = operands + band * capacity * sizes.operand_row;
         Number* d_rows = d_gates + band * capacity * sizes.gates_row;
-        for (int64_t column = 0; column < sizes.activations; column += LANES) {
+        for (int64_t column = 0; column < sizes.activations; column += WIDTH) {
             Vector sum = load(sums.bias[band] + column);
             for (int64_t row = 0; row < due[band]; ++row) sum += load(d_rows + row * sizes.gates_row + column);
             store(sums.bias[band] + column, sum);
@@ -735,7 +739,7 @@ void forward(const Layer& layer, const Parameters& given, const Tensors<X>& tens
     }
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
     for (size_t task = 0; task < tasks.size(); ++task) {
-        const typename Products::Working working;
+        [[maybe_unused]] const typename Products::Working working;
         Forward<X, Products>(layer, sizes, tensors, weights.data(), tasks[task].direction, tasks[task].utterances).run();
     }
 }
@@ -785,7 +789,7 @@ void backward(const Layer& layer, const Parameters& given, const Tensors<X>& ten
                 sums[task].peephole.emplace_back(sizes.panels() * 3 * LANES);
             }
             const int64_t direction = round[task].direction;
-            const typename Products::Working working;
+            [[maybe_unused]] const typename Products::Working working;
             Backward<X, Products>(layer, sizes, tensors, gradients, gradients.inputs + (apart ? direction * inputs : 0),
                                   !apart && direction > 0, weights.data(), direction, round[task].utterances, sums[task])
                 .run();

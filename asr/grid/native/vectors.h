@@ -1,20 +1,28 @@
-// Sixteen float32 numbers at a time, as the compiler's vector type: one AVX-512 register, two of AVX, four of NEON or SSE.
+// As many float32 numbers at a time as a register holds, as the compiler's vector type.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX512F__)
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
 namespace grid {
 
-constexpr int LANES = 16;
+#if defined(__AVX512F__)
+constexpr int WIDTH = 16;
+#elif defined(__AVX__)
+constexpr int WIDTH = 8;
+#else
+constexpr int WIDTH = 4;
+#endif
 
-typedef float Vector __attribute__((vector_size(64)));
-typedef int32_t IntVector __attribute__((vector_size(64)));
-typedef float UnalignedVector __attribute__((vector_size(64), aligned(4), may_alias));
+typedef float Vector __attribute__((vector_size(WIDTH * 4)));
+typedef int32_t IntVector __attribute__((vector_size(WIDTH * 4)));
+typedef uint32_t BitVector __attribute__((vector_size(WIDTH * 4)));
+typedef float UnalignedVector __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
+typedef uint16_t HalfVector __attribute__((vector_size(WIDTH * 2), aligned(2), may_alias));
 
 // bfloat16 as it lies in memory.
 struct BFloat16 {
@@ -26,10 +34,7 @@ inline Vector broadcast(float x) { return x - Vector{}; }
 inline Vector load(const float* from) { return *reinterpret_cast<const UnalignedVector*>(from); }
 
 inline Vector load(const BFloat16* from) {
-    typedef uint16_t Half __attribute__((vector_size(32), aligned(2), may_alias));
-    typedef uint32_t Wide __attribute__((vector_size(64)));
-    const Wide wide = __builtin_convertvector(*reinterpret_cast<const Half*>(from), Wide) << 16;
-    return (Vector)(wide);
+    return (Vector)(__builtin_convertvector(*reinterpret_cast<const HalfVector*>(from), BitVector) << 16);
 }
 
 inline void store(float* to, Vector x) { *reinterpret_cast<UnalignedVector*>(to) = x; }
@@ -40,12 +45,10 @@ inline void store(BFloat16* to, Vector x) {
     const __m256bh half = _mm512_cvtneps_pbh((__m512)(x));
     std::memcpy(to, &half, sizeof(half));
 #else
-    typedef uint16_t Half __attribute__((vector_size(32), aligned(2), may_alias));
-    typedef uint32_t Wide __attribute__((vector_size(64)));
-    const Wide bits = (Wide)(x);
-    const Wide rounded = (bits + (0x7fff + ((bits >> 16) & 1))) >> 16;
-    const Wide nan = (Wide)(x != x);
-    *reinterpret_cast<Half*>(to) = __builtin_convertvector((nan & 0x7fc0) | (~nan & rounded), Half);
+    const BitVector bits = (BitVector)x;
+    const BitVector rounded = (bits + (0x7fff + ((bits >> 16) & 1))) >> 16;
+    const BitVector nan = (BitVector)(x != x);
+    *reinterpret_cast<HalfVector*>(to) = __builtin_convertvector((nan & 0x7fc0) | (~nan & rounded), HalfVector);
 #endif
 }
 
@@ -53,6 +56,8 @@ inline void store(BFloat16* to, Vector x) {
 inline void stream(float* to, Vector x) {
 #if defined(__AVX512F__)
     _mm512_stream_ps(to, (__m512)(x));
+#elif defined(__AVX__)
+    _mm256_stream_ps(to, (__m256)(x));
 #else
     store(to, x);
 #endif
@@ -60,21 +65,21 @@ inline void stream(float* to, Vector x) {
 
 inline void stream(BFloat16* to, Vector x) { store(to, x); }
 
-// The first `count` numbers, zeros behind them.
+// The first `count` numbers (there may be none), zeros behind them.
 template <class Number>
 inline Vector load_part(const Number* from, int count) {
-    if (count >= LANES) return load(from);
-    alignas(64) Number part[LANES] = {};
-    std::memcpy(part, from, count * sizeof(Number));
+    if (count >= WIDTH) return load(from);
+    alignas(64) Number part[WIDTH] = {};
+    if (count > 0) std::memcpy(part, from, count * sizeof(Number));
     return load(part);
 }
 
 template <class Number>
 inline void store_part(Number* to, Vector x, int count) {
-    if (count >= LANES) return store(to, x);
-    alignas(64) Number part[LANES];
+    if (count >= WIDTH) return store(to, x);
+    alignas(64) Number part[WIDTH];
     store(part, x);
-    std::memcpy(to, part, count * sizeof(Number));
+    if (count > 0) std::memcpy(to, part, count * sizeof(Number));
 }
 
 inline Vector reciprocal(Vector x) {
