@@ -7,7 +7,7 @@ share their weights. The 1-D grid is `GridLSTM(axes=0, depth="lstm", tied=True)`
 are tied feed-forward nets of the same depth, as wide as makes the numbers of parameters nearest.
 
 The weights of the bits begin as +-c/sqrt(k) with random signs, in all nets: gradients at Gaussian ones hardly carry the
-parity of many bits (Abbe et al. 2024, "Learning High-Degree Parities: The Crucial Role of the Initialization"). Every
+parity of many bits, those of random signs do (Abbe et al. 2024, arXiv 2412.04910, on two-layer ReLU nets). Every
 step and test draws fresh strings. CPU time is shared evenly among the trainings to come; who fails is not tried again.
 """
 
