@@ -7,11 +7,16 @@ from functools import cache
 import torch
 
 from asr.grid.definition import Definition
-from asr.grid.native_engine import CPUKernel
+from asr.grid.native_engine import CPUKernel, TritonKernel
 from asr.grid.options import Engine, Options
 from asr.grid.wavefront import Wavefront
 
-ENGINES: dict[str, type[Engine]] = {"cpu": CPUKernel, "wavefront": Wavefront, "definition": Definition}
+ENGINES: dict[str, type[Engine]] = {
+    "triton": TritonKernel,
+    "cpu": CPUKernel,
+    "wavefront": Wavefront,
+    "definition": Definition,
+}
 """Engines that compute the same to rounding, in the order in which "auto" tries them."""
 
 OVERRIDE = "ASR_GRID_ENGINE"

@@ -1,11 +1,14 @@
-"""The engine that computes with native code (`asr.grid.scan`), in natural order from layer to layer."""
+"""The engines that compute with native code (`asr.grid.scan`), in natural order from layer to layer."""
 
 from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from asr.grid import triton_scan
+from asr.grid.layers import full_precision
 from asr.grid.native import build
 from asr.grid.options import (
     Direction,
@@ -34,7 +37,6 @@ class CPUKernel:
         products: torch.dtype,
         recompute: bool = False,
     ) -> None:
-        self.extents = extents
         self.lengths = lengths
         self.directions = directions
         self.products = products
@@ -46,7 +48,9 @@ class CPUKernel:
             return f"it runs on the CPU, not on {device.type}"
         if dtype not in (torch.float32, torch.bfloat16):
             return f"it computes in float32 or bfloat16, not in {dtype}"
-        return _refused_options(options) or build.unavailable()
+        if isinstance(options, GridOptions) and options.priority:
+            return "it has no priority"
+        return _refused_options(options, MOST_AXES) or build.unavailable()
 
     def depth_memory(self, memory: Tensor) -> Tensor:
         return memory
@@ -60,64 +64,207 @@ class CPUKernel:
         state: LayerState | None,
         mask: Tensor | None,
     ) -> LayerOutput:
-        hidden_0, memory_0 = (None, None) if state is None else (state.hidden, state.memory)
-        scanned = Scanned(
-            *scan(
-                inputs.to(self.products).contiguous(),
-                weights.weight_ih,
-                weights.weight_hh,
-                weights.bias,
-                weights.peephole,
-                hidden_0,
-                memory_0,
-                memory,
-                self.lengths,
-                [backward for direction in self.directions for backward in direction],
-                options.bands,
-                options.output_gate == "inside",
-                options.coupled,
-                options.cell_clip,
-                self._keep(inputs, *weights, hidden_0, memory_0, memory),
-            )
-        )
+        scanned = self._scan("cpu", inputs, memory, weights, options, state)
         output, depth_memory = scanned.hidden, None
         if memory is not None:
             output, depth_memory = scanned.depth_hidden, scanned.depth_memory
-        left = LayerState(self._last_hidden(scanned.hidden, options), scanned.last_memory.to(inputs.dtype))
-        return LayerOutput(output.to(inputs.dtype), depth_memory, left)
+        return LayerOutput(output.to(inputs.dtype), depth_memory, self._left(scanned, inputs.dtype))
 
     def multidimensional_layer(
         self, inputs: Tensor, weights: LayerWeights, options: MultidimensionalOptions, state: LayerState | None
     ) -> LayerOutput:
         raise NotImplementedError("refused")
 
-    def _keep(self, *tensors: Tensor | None) -> int:
-        if not torch.is_grad_enabled() or not any(x is not None and x.requires_grad for x in tensors):
-            return NOTHING
-        return MEMORY if self.recompute else EVERYTHING
+    def _scan(
+        self,
+        code: str,
+        inputs: Tensor,
+        memory: Tensor | None,
+        weights: LayerWeights,
+        options: GridOptions,
+        state: LayerState | None,
+    ) -> Scanned:
+        given = (
+            inputs.to(self.products).contiguous(),
+            weights.weight_ih,
+            weights.weight_hh,
+            weights.bias,
+            weights.peephole,
+            *((None, None) if state is None else state),
+            memory,
+        )
+        keep = NOTHING
+        if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given):
+            keep = MEMORY if self.recompute else EVERYTHING
+        backward = [reverse for direction in self.directions for reverse in direction]
+        gate_inside = options.output_gate == "inside"
+        return Scanned(
+            *scan(
+                *given,
+                self.lengths,
+                backward,
+                options.bands,
+                gate_inside,
+                options.coupled,
+                options.cell_clip,
+                code,
+                keep,
+            )
+        )
 
-    def _last_hidden(self, hidden: Tensor, options: GridOptions) -> Tensor:
-        """What the last real cells send out along the first axis, (D, B, *extents[1:], H); zeros where none are."""
-        utterance = torch.arange(len(hidden), device=hidden.device)
+    def _left(self, scanned: Scanned, dtype: torch.dtype) -> LayerState:
+        """What the last real cells send out along the first axis; zeros where none are."""
+        utterance = torch.arange(len(scanned.hidden), device=scanned.hidden.device)
         last = [
-            hidden[utterance, torch.zeros_like(utterance) if direction[0] else self.lengths[:, 0] - 1, ..., d, :]
+            scanned.hidden[
+                utterance, torch.zeros_like(utterance) if direction[0] else self.lengths[:, 0] - 1, ..., d, :
+            ]
             for d, direction in enumerate(self.directions)
         ]
-        return torch.stack(last)[..., : options.hidden_size].to(self.products)
+        hidden = torch.stack(last)[..., : scanned.last_memory.shape[-1]]
+        return LayerState(hidden.to(dtype), scanned.last_memory.to(dtype))
 
 
-def _refused_options(options: Options) -> str | None:
-    """What the kernel does not compute."""
+class TritonKernel(CPUKernel):
+    """The Triton kernels. The depth is computed around them, of all cells at once."""
+
+    @staticmethod
+    def refusal(options: Options, device: torch.device, dtype: torch.dtype) -> str | None:
+        if isinstance(options, GridOptions) and options.priority not in ((), ("depth",)):
+            return "it has no priority of axes"
+        return triton_scan.refusal(options.axes, device, dtype) or _refused_options(options, most_axes=2)
+
+    def grid_layer(
+        self,
+        inputs: Tensor,
+        memory: Tensor | None,
+        weights: LayerWeights,
+        options: GridOptions,
+        state: LayerState | None,
+        mask: Tensor | None,
+    ) -> LayerOutput:
+        along_axes, along_depth = split_weights(weights, options)
+        scanned = self._scan("triton", inputs, None, along_axes, options, state)
+        left = self._left(scanned, inputs.dtype)
+        if memory is None:
+            return LayerOutput(scanned.hidden.to(inputs.dtype), None, left)
+        seen = scanned.hidden
+        if not options.priority:
+            entering = None if state is None else state.hidden
+            seen = arriving(scanned.hidden, entering, self.lengths[:, 0], self.directions)
+        hidden, memory = depth_transform(inputs, seen, memory, along_depth, options, len(self.directions))
+        return LayerOutput(hidden.to(inputs.dtype), memory, left)
+
+
+def split_weights(weights: LayerWeights, options: GridOptions) -> tuple[LayerWeights, LayerWeights]:
+    """Those of the axes, and those of the depth."""
+    rows = options.axes * options.gates * options.hidden_size
+    holes = options.axes * (options.gates - 1) * options.hidden_size
+    parts = []
+    for row, hole in ((slice(rows), slice(holes)), (slice(rows, None), slice(holes, None))):
+        peephole = None if weights.peephole is None else weights.peephole[:, hole]
+        parts.append(LayerWeights(weights.weight_ih[:, row], weights.weight_hh[:, row], weights.bias[:, row], peephole))
+    return parts[0], parts[1]
+
+
+def arriving(hidden: Tensor, entering: Tensor | None, steps: Tensor, directions: Sequence[Direction]) -> Tensor:
+    """What arrives at each cell along each axis.
+
+    Args:
+        hidden: what leaves, (B, *extents, D, A * H), zero at padded cells.
+        entering: along the first axis, (D, B, *extents[1:], H); None is zeros.
+        steps: each utterance's extent along the first axis, (B,).
+        directions: of the D scans.
+
+    Returns:
+        as `hidden`; arbitrary at padded cells.
+    """
+    by_direction = []
+    for d, direction in enumerate(directions):
+        by_axis = []
+        for axis, (backward, left) in enumerate(
+            zip(direction, hidden[..., d, :].chunk(len(direction), -1), strict=True)
+        ):
+            border, count = torch.zeros_like(left.narrow(axis + 1, 0, 1)), left.shape[axis + 1] - 1
+            if axis == 0 and entering is not None:
+                border = entering[d].unsqueeze(1).to(left.dtype)
+            moved = left.narrow(axis + 1, int(backward), count)
+            shifted = torch.cat([moved, border] if backward else [border, moved], dim=axis + 1)
+            if axis == 0 and backward:  # the first visited cell is the last real one
+                frame = torch.arange(left.shape[1], device=left.device)
+                first = (frame == steps.to(left.device)[:, None] - 1).view(*left.shape[:2], *(1,) * (left.dim() - 2))
+                shifted = torch.where(first, border, shifted)
+            by_axis.append(shifted)
+        by_direction.append(torch.cat(by_axis, dim=-1))
+    return torch.stack(by_direction, dim=-2)
+
+
+def depth_transform(
+    inputs: Tensor, seen: Tensor, memory: Tensor, weights: LayerWeights, options: GridOptions, directions: int
+) -> tuple[Tensor, Tensor]:
+    """The LSTM along depth, of all cells at once, in plain PyTorch.
+
+    Args:
+        inputs: (B, *extents, I).
+        seen: hidden vectors that the depth sees, (B, *extents, D, A * H); products are computed in its type.
+        memory: what arrives along depth, (B, *extents, D, H).
+        weights: of the depth alone, in S sets.
+        options: of the layer.
+        directions: D.
+
+    Returns:
+        hidden and memory that leave along depth, (B, *extents, D, H) each, in the memory's type.
+    """
+    gates = depth_gates(inputs.to(seen.dtype), seen, weights, options, directions)
+    with full_precision(inputs.device):
+        *before, g, o = gates.to(memory.dtype).chunk(options.gates, dim=-1)
+        at_i_f_o: list[Tensor | float] = [0.0] * (options.gates - 1)
+        if weights.peephole is not None:
+            bands = _by_cell(weights.peephole, options.bands, directions, inputs.shape[-2])
+            at_i_f_o = list(bands.chunk(options.gates - 1, dim=-1))
+        f = (before[-1] + at_i_f_o[-2] * memory).sigmoid()
+        i = 1 - f if options.coupled else (before[0] + at_i_f_o[0] * memory).sigmoid()
+        memory = f * memory + i * g.tanh()
+        if options.cell_clip is not None:
+            memory = memory.clamp(-options.cell_clip, options.cell_clip)
+        o = (o + at_i_f_o[-1] * memory).sigmoid()
+        return (o * memory).tanh() if options.output_gate == "inside" else o * memory.tanh(), memory
+
+
+def depth_gates(x: Tensor, seen: Tensor, weights: LayerWeights, options: GridOptions, directions: int) -> Tensor:
+    """Pre-activations of the depth, (B, *extents, D, G * H), one product for each direction and band."""
+    extent, parts = x.shape[-2], []
+    first = [-(-band * extent // options.bands) for band in range(options.bands + 1)]
+    for band, start in enumerate(first[:-1]):
+        count = first[band + 1] - start
+        own_x, own_seen = x.narrow(-2, start, count), seen.narrow(-3, start, count)
+        products = []
+        for d in range(directions):
+            s = d * options.bands + band
+            operand = torch.cat([own_seen[..., d, :], own_x], dim=-1)
+            weight = torch.cat([weights.weight_hh[s], weights.weight_ih[s]], dim=-1).to(operand.dtype)
+            products.append(functional.linear(operand, weight, weights.bias[s].to(operand.dtype)))
+        parts.append(torch.stack(products, dim=-2))
+    return torch.cat(parts, dim=-3)
+
+
+def _by_cell(values: Tensor, bands: int, directions: int, extent: int) -> Tensor:
+    """(S, C) -> (extent, D, C), for each cell along the last axis those of its band."""
+    band = torch.arange(extent, device=values.device) * bands // extent
+    return values.view(directions, bands, -1)[:, band].transpose(0, 1)
+
+
+def _refused_options(options: Options, most_axes: int) -> str | None:
+    """What neither kernel computes."""
     if isinstance(options, MultidimensionalOptions):
         return "it has no multidimensional LSTM"
-    if not 1 <= options.axes <= MOST_AXES:
-        return f"it has 1 to {MOST_AXES} axes, not {options.axes}"
+    if not 1 <= options.axes <= most_axes:
+        return f"it has 1 to {most_axes} axes, not {options.axes}"
     if options.cell != "lstm":
         return f"it has LSTM cells, not cell={options.cell!r}"
     if options.depth not in ("none", "lstm"):
         return f"it has no depth={options.depth!r}"
     refused = {
-        "priority": options.priority,
         "shared": options.shared,
         "proj_size": options.proj_size,
         "recurrent_dropout": options.recurrent_dropout,

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from asr.grid import triton_scan
 from asr.grid.native import kernel
 from asr.grid.native.memory import pool
 
@@ -43,7 +44,7 @@ class Scanned(NamedTuple):
     depth_memory: Tensor
 
 
-@torch.library.custom_op("asr_grid::scan", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("asr_grid::scan", mutates_args=())
 def scan(
     inputs: Tensor,
     weight_ih: Tensor,
@@ -59,6 +60,7 @@ def scan(
     gate_inside: bool,
     coupled: bool,
     clip: float | None,
+    code: str,
     keep: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Run the cells of a layer over a batch of grids.
@@ -88,18 +90,36 @@ def scan(
         gate_inside: the output gate is inside the tanh.
         coupled: the input gate is one minus the forget gate.
         clip: limit of the memory's absolute value, or None.
+        code: "cpu", the C++ kernel, or "triton", which has no depth and at most two axes.
         keep: NOTHING, MEMORY or EVERYTHING, for the backward pass.
 
     Returns:
         The fields of `Scanned`.
     """
-    made = Scanned(*map(pool.empty, *_results(inputs, weight_hh, depth_memory is not None, backward, coupled, keep)))
-    problem = kernel.Problem(lengths, tuple(backward), bands, gate_inside, coupled, clip)
-    kernel.forward(problem, (inputs, weight_ih, weight_hh, bias, peephole, hidden_0, memory_0, depth_memory), made)
+    given = (inputs, weight_ih, weight_hh, bias, peephole, hidden_0, memory_0, depth_memory)
+    options = (bands, gate_inside, coupled, clip)
+    if code == "triton":
+        found = triton_scan.scan_forward(
+            *given[:7], lengths, _by_direction(inputs, backward), *options, keep > NOTHING, keep == MEMORY
+        )
+        return Scanned(*found, inputs.new_empty(0), _nothing(inputs))
+    made = Scanned(
+        *map(pool.empty, *_results(inputs, weight_hh, depth_memory is not None, backward, coupled, code, keep))
+    )
+    kernel.forward(kernel.Problem(lengths, tuple(backward), *options), given, made)
     return made
 
 
-@torch.library.custom_op("asr_grid::scan_backward", mutates_args=(), device_types="cpu")
+def _by_direction(inputs: Tensor, backward: Sequence[bool]) -> list[tuple[bool, ...]]:
+    axes = inputs.dim() - 2
+    return [tuple(backward[n : n + axes]) for n in range(0, len(backward), axes)]
+
+
+def _nothing(inputs: Tensor) -> Tensor:
+    return inputs.new_empty(0, dtype=torch.float32)
+
+
+@torch.library.custom_op("asr_grid::scan_backward", mutates_args=())
 def scan_backward(
     inputs: Tensor,
     weight_ih: Tensor,
@@ -115,6 +135,7 @@ def scan_backward(
     gate_inside: bool,
     coupled: bool,
     clip: float | None,
+    code: str,
     kept: Sequence[Tensor],
     gradients: Sequence[Tensor],
 ) -> list[Tensor]:
@@ -125,8 +146,15 @@ def scan_backward(
         kept: what `scan` returned, the fields of `Scanned`.
         gradients: of its hidden, last_memory, depth_hidden and depth_memory.
     """
-    problem = kernel.Problem(lengths, tuple(backward), bands, gate_inside, coupled, clip)
     given = (inputs, weight_ih, weight_hh, bias, peephole, hidden_0, memory_0, depth_memory)
+    options = (bands, gate_inside, coupled, clip)
+    if code == "triton":
+        hidden, _, memory, gates, *_ = kept
+        found = triton_scan.scan_backward(
+            *given[:7], lengths, _by_direction(inputs, backward), *options, hidden, memory, gates, *gradients[:2]
+        )
+        return [*(inputs.new_empty(0) if gradient is None else gradient for gradient in found), inputs.new_empty(0)]
+    problem = kernel.Problem(lengths, tuple(backward), *options)
     return kernel.backward(problem, given, Scanned(*kept), [gradient.contiguous() for gradient in gradients])
 
 
@@ -138,12 +166,12 @@ class _Results(NamedTuple):
 
 
 def _results(
-    inputs: Tensor, weight_hh: Tensor, depth: bool, backward: Sequence[bool], coupled: bool, keep: int
+    inputs: Tensor, weight_hh: Tensor, depth: bool, backward: Sequence[bool], coupled: bool, code: str, keep: int
 ) -> _Results:
     batch, *extents, _ = inputs.shape
     axes, sent = len(extents), weight_hh.shape[2]
     hidden_size, per_cell = sent // axes, (batch, *extents, len(backward) // axes)
-    units = -(-hidden_size // kernel.UNITS) * kernel.UNITS
+    units = hidden_size if code == "triton" else -(-hidden_size // kernel.UNITS) * kernel.UNITS
     gates = (axes + depth) * units * (3 if coupled else 4)
     along_depth = (*per_cell, hidden_size) if depth else (0,)
     shapes = [
@@ -160,8 +188,8 @@ def _results(
 
 @scan.register_fake
 def _(*arguments: Any) -> tuple[Tensor, ...]:
-    inputs, weight_hh, depth_memory, backward, coupled, keep = (arguments[n] for n in (0, 2, 7, 9, 12, 14))
-    results = _results(inputs, weight_hh, depth_memory is not None, backward, coupled, keep)
+    inputs, weight_hh, depth_memory, backward, coupled, code, keep = (arguments[n] for n in (0, 2, 7, 9, 12, 14, 15))
+    results = _results(inputs, weight_hh, depth_memory is not None, backward, coupled, code, keep)
     return tuple(inputs.new_empty(shape, dtype=dtype) for shape, dtype in zip(*results, strict=True))
 
 
@@ -187,7 +215,7 @@ def _gradient(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
     filled = [torch.zeros_like(value) if d is None else d for d, value in zip(of, values, strict=True)]
     results = scan_backward(*given, *ctx.options, list(kept), filled)
     wanted = [None if tensor is None else d for tensor, d in zip(given[:8], results, strict=True)]
-    return *wanted, *(None,) * 7
+    return *wanted, *(None,) * 8
 
 
 scan.register_autograd(_gradient, setup_context=_setup_context)

@@ -30,7 +30,7 @@ class Case(NamedTuple):
     @property
     def options(self) -> tuple[Any, ...]:
         backward = [reverse for direction in self.directions for reverse in direction]
-        return backward, self.bands, self.gate_inside, self.coupled, self.clip
+        return backward, self.bands, self.gate_inside, self.coupled, self.clip, "cpu"
 
     def tensors(self, dtype: torch.dtype = torch.float32) -> list[Tensor | None]:
         """What a scan is given, `inputs` to `depth_memory`, at random."""
@@ -219,7 +219,7 @@ def test_nonlinearities_are_exact_to_float32_from_zero_to_saturation(scale: floa
     nothing = torch.zeros(1, 512, 128)
     hidden = scan(
         torch.zeros(1, 1, 1, 1), nothing[..., :1], nothing, bias, None, None, None, None, torch.ones(1, 2).long(),
-        [False, False], 1, False, False, None, NOTHING,
+        [False, False], 1, False, False, None, "cpu", NOTHING,
     )[0]  # fmt: skip
     i, _, g, o = bias.double().view(2, 4, 64).unbind(1)
     wanted = o.sigmoid() * (i.sigmoid() * g.tanh()).tanh()
