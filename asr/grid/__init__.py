@@ -8,6 +8,7 @@ definition                          cell by cell, the oracle of the tests
 wavefront                           plain PyTorch over anti-diagonals, which takes its parts from
 schedule                            the order of the cells
 recurrence, cells                   the loop over steps and its gradient, a step's elementwise part: the usual cells
+stack                               all layers in one such loop
 recorded                            the same for all other options, with the gradient left to autograd
 """
 

@@ -25,7 +25,7 @@ from asr.grid.arguments import (
 )
 from asr.grid.engines import choose_engine, known_engine
 from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision, product_type
-from asr.grid.options import Engine, GridOptions, GridState, LayerState, unusual
+from asr.grid.options import Engine, GridOptions, GridState, LayerState, StackEngine, unusual
 
 
 class GridLSTM(nn.Module):
@@ -209,8 +209,7 @@ class GridLSTM(nn.Module):
         bands_fit(self.options.bands, input)
         extents = tuple(input.shape[1:-1])
         padded = ~real_cells(extents, lengths).unsqueeze(-1)
-        layers = self._each_layer()
-        parameter = layers[0].weight_ih
+        parameter = self._each_layer()[0].weight_ih
         options = self.options if self.training else replace(self.options, recurrent_dropout=0.0)
         given = self._given(state, extents, lengths, parameter.dtype)
         products = product_type(input.device, parameter.dtype)
@@ -218,16 +217,33 @@ class GridLSTM(nn.Module):
         with full_precision(input.device):
             x = input.to(parameter.dtype).masked_fill(padded, 0)
             scan = engine(extents, lengths, self.directions, products, self.recompute)
-            run = scan.grid_layer
-            if self.recompute and torch.is_grad_enabled() and not scan.recomputes:
-                run = partial(checkpoint, scan.grid_layer, use_reentrant=False)
-            x, memory = self._entering(x, scan)
-            left = []
-            for layer, merge, entering in zip(layers, self.merges, given, strict=True):
-                result = run(x, memory, layer.weights(), options, entering, self._mask(x, options))
-                x, memory = merge(result.output), result.depth_memory
-                left.append(result.state)
-            return x.masked_fill(padded, 0), GridState.of(left)
+            x, memory = self._entering(x)
+            run = self._as_one(scan, x, memory, options, given) or self._in_turn(scan, x, memory, options, given)
+            return run[0].masked_fill(padded, 0), run[1]
+
+    def _as_one(
+        self, scan: Engine, x: Tensor, memory: Tensor | None, options: GridOptions, given: list[LayerState | None]
+    ) -> tuple[Tensor, GridState] | None:
+        """Run all layers as one, where the engine does that, nothing lies between them, and nothing is recomputed."""
+        recompute = self.recompute and torch.is_grad_enabled()
+        if recompute or not isinstance(scan, StackEngine) or not all(merge.idle for merge in self.merges):
+            return None
+        return scan.grid_stack(x, memory, [layer.weights() for layer in self._each_layer()], options, given)
+
+    def _in_turn(
+        self, scan: Engine, x: Tensor, memory: Tensor | None, options: GridOptions, given: list[LayerState | None]
+    ) -> tuple[Tensor, GridState | None]:
+        """Run one layer after the other."""
+        run = scan.grid_layer
+        if self.recompute and torch.is_grad_enabled() and not scan.recomputes:
+            run = partial(checkpoint, scan.grid_layer, use_reentrant=False)
+        memory = None if memory is None else scan.depth_memory(memory)
+        left = []
+        for layer, merge, entering in zip(self._each_layer(), self.merges, given, strict=True):
+            result = run(x, memory, layer.weights(), options, entering, self._mask(x, options))
+            x, memory = merge(result.output), result.depth_memory
+            left.append(result.state)
+        return x, GridState.of(left)
 
     def _each_layer(self) -> list[ScanParameters]:
         """The parameters of every layer, which are the same for all if they are tied."""
@@ -247,14 +263,14 @@ class GridLSTM(nn.Module):
         checked = checked_state(state, leading, (self.options.width, self.options.memory_size), lengths, dtype)
         return [checked.layer(number) for number in range(self.num_layers)]
 
-    def _entering(self, x: Tensor, scan: Engine) -> tuple[Tensor, Tensor | None]:
-        """The first layer's input, and with an LSTM along depth the memory that enters there."""
+    def _entering(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The first layer's input, and with an LSTM along depth the memory that enters there, (B, *extents, D, H)."""
         if not self.options.recurrent_depth:
             return x, None
         x, memory = self.input_projection(x).tensor_split([self.output_size], dim=-1)
         if not self.options.memory_size:
             return x, None
-        return x, scan.depth_memory(memory.unflatten(-1, (len(self.directions), -1)))
+        return x, memory.unflatten(-1, (len(self.directions), -1))
 
     def _mask(self, x: Tensor, options: GridOptions) -> Tensor | None:
         """One layer's mask of recurrent dropout, (D, B, A, P)."""

@@ -86,9 +86,16 @@ class Merge(nn.Module):
     ) -> None:
         super().__init__()
         self.merge = merge
+        self.directions = directions
         self.output_size = size * directions if merge == "concat" else size
         self.norm = nn.LayerNorm(self.output_size) if layer_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is a single direction, and its output is handed on as it is."""
+        dropping = self.dropout.training and self.dropout.p > 0
+        return self.directions == 1 and isinstance(self.norm, nn.Identity) and not dropping
 
     def forward(self, outputs: Tensor) -> Tensor:
         """(B, *extents, D, size) -> (B, *extents, output_size)."""

@@ -6,7 +6,7 @@ of a hidden vector where cells pass it on, G the gates of a cell, N the dimensio
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -286,3 +286,30 @@ class Engine(Protocol):
         self, inputs: Tensor, weights: LayerWeights, options: MultidimensionalOptions, state: LayerState | None
     ) -> LayerOutput:
         """Run one layer of a multidimensional LSTM, from inputs (B, *extents, I)."""
+
+
+@runtime_checkable
+class StackEngine(Engine, Protocol):
+    """An engine that can also run the layers of a Grid LSTM as one: in one direction, with nothing between them."""
+
+    def grid_stack(
+        self,
+        inputs: Tensor,
+        memory: Tensor | None,
+        layers: Sequence[LayerWeights],
+        options: GridOptions,
+        state: Sequence[LayerState | None],
+    ) -> tuple[Tensor, GridState] | None:
+        """Run all layers, each on the output of the one before.
+
+        Args:
+            inputs: (B, *extents, I).
+            memory: along depth, (B, *extents, 1, H), in natural order; None unless depth is "lstm".
+            layers: their weights.
+            options: of each layer.
+            state: what enters each layer along the first axis; None is zeros.
+
+        Returns:
+            The last layer's output (B, *extents, output_size) and what leaves all layers along the first axis; None
+            where they are better run one after the other.
+        """

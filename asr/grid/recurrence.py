@@ -25,13 +25,36 @@ def gate_weight(weights: LayerWeights, cell: Cell) -> Tensor:
     return cell.arrange(rows).transpose(1, 2).contiguous()
 
 
+class Plan(NamedTuple):
+    """What a recurrence is, besides its tensors.
+
+    Attributes:
+        cell: the elementwise part.
+        schedule: of the grid.
+        batch: utterances.
+        along: the axis whose outgoing memory is returned.
+        parts: for each step, where rows of a single direction have different weights: (set, rows) in turn.
+    """
+
+    cell: Cell
+    schedule: Schedule
+    batch: int
+    along: int = 0
+    parts: tuple[tuple[tuple[int, slice], ...], ...] | None = None
+
+    @property
+    def left(self) -> slice:
+        """The columns of the outgoing memory that is returned."""
+        return slice(self.along * self.cell.hidden_size, (self.along + 1) * self.cell.hidden_size)
+
+
 class Scanned(NamedTuple):
     """What a recurrence computes.
 
     Attributes:
         hidden: the outgoing hidden vectors, (D, cells * batch, O * H).
         incoming: the incoming ones, (D, cells * batch, A * H).
-        memory: the outgoing memory vectors along the first axis, (D, cells * batch, H).
+        memory: the outgoing memory vectors along one axis, (D, cells * batch, H).
     """
 
     hidden: Tensor
@@ -39,23 +62,20 @@ class Scanned(NamedTuple):
     memory: Tensor
 
 
-def recurrence(
-    inputs: Tensor, weight: Tensor, cell: Cell, schedule: Schedule, batch: int, border: Tensor | None
-) -> Scanned:
+def recurrence(inputs: Tensor, weight: Tensor, plan: Plan, *borders: Tensor | None) -> Scanned:
     """Run a cell over a grid in D directions.
 
     Args:
         inputs: in scan order, (D, cells * batch, I).
-        weight: (D, A * H + I + 1, blocks * O * H), what hidden vectors, input and bias contribute to the gates.
-        cell: the elementwise part.
-        schedule: of the grid.
-        batch: utterances.
-        border: memory and hidden that enter along the first axis, (D, border cells * batch, 2, H); None is zeros.
+        weight: (S, A * H + I + 1, blocks * O * H), what hidden vectors, input and bias contribute to the gates; S is D,
+            unless the plan has parts.
+        plan: what to run.
+        borders: memory and hidden that enter along each of the first axes, (D, border cells * batch, 2, H); None is
+            zeros.
     """
-    given = [tensor for tensor in (inputs, weight, border) if tensor is not None]
+    given = [tensor for tensor in (inputs, weight, *borders) if tensor is not None]
     recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
-    arguments = inputs, weight, border, cell, schedule, batch, recorded
-    return Scanned(*_Recurrence.apply(*arguments))  # type: ignore[no-untyped-call]
+    return Scanned(*_Recurrence.apply(inputs, weight, plan, recorded, *borders))  # type: ignore[no-untyped-call]
 
 
 def transform(inputs: Tensor, memory: Tensor, weight: Tensor, cell: GridCell) -> tuple[Tensor, Tensor]:
@@ -79,15 +99,9 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        inputs: Tensor,
-        weight: Tensor,
-        border: Tensor | None,
-        cell: Cell,
-        schedule: Schedule,
-        batch: int,
-        recorded: bool,
+        ctx: Any, inputs: Tensor, weight: Tensor, plan: Plan, recorded: bool, *borders: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
+        cell, schedule, batch = plan.cell, plan.schedule, plan.batch
         directions, rows, features = inputs.shape
         carried, sent = cell.axes * cell.hidden_size, cell.outputs * cell.hidden_size
         cells = [step.stop - step.start for step in schedule.steps]
@@ -104,8 +118,9 @@ class _Recurrence(torch.autograd.Function):
         arriving = _by_axis(state, batch, cell)
         for along, cells_there in zip(arriving, schedule.borders, strict=True):
             along.index_fill_(1, cells_there, 0)
-        if border is not None:
-            arriving[0].index_copy_(1, schedule.borders[0], border.view(directions, -1, *arriving[0].shape[2:]))
+        for along, cells_there, border in zip(arriving, schedule.borders, borders, strict=False):
+            if border is not None:
+                along.index_copy_(1, cells_there, border.view(directions, -1, *along.shape[2:]))
         slots = [torch.split(along, cells, dim=1) for along in arriving]
         memories, operands = (torch.split(x, sizes, dim=1) for x in (state[..., :carried], state[..., carried:]))
         hidden = inputs.new_empty(directions, rows, sent)
@@ -114,18 +129,17 @@ class _Recurrence(torch.autograd.Function):
         scratch = _forward_scratch(state, batch, cell)
         written = zip(schedule.steps, *(torch.split(x, sizes, dim=1) for x in (hidden, memory)), strict=True)
         for number, (step, h, m) in enumerate(written):
-            torch.bmm(operands[number], weight, out=gates[number])
+            _multiply(operands[number], weight, gates[number], None if plan.parts is None else plan.parts[number])
             own = scratch(cells[number])
             cell.forward(gates[number], memories[number], own.hidden, own.memory, saved[number])
             h.copy_(own.hidden)
-            m.copy_(own.memory[..., : cell.hidden_size])
+            m.copy_(own.memory[..., plan.left])
             for axis, edge in enumerate(step.edges):
                 if edge is not None:
                     slots[axis][number + 1][:, edge.target] = own.leaving[axis % cell.outputs][:, edge.source]
         if recorded:
             ctx.save_for_backward(weight, state, all_gates, all_saved)
-            ctx.cell, ctx.steps, ctx.batch = cell, schedule.steps, batch
-            ctx.border_shape = None if border is None else border.shape
+            ctx.plan, ctx.border_shapes = plan, [None if border is None else border.shape for border in borders]
         ctx.set_materialize_grads(False)
         return hidden, state[..., carried : 2 * carried], memory
 
@@ -135,7 +149,8 @@ class _Recurrence(torch.autograd.Function):
         ctx: Any, d_hidden: Tensor | None, d_incoming: Tensor | None, d_left: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         weight, state, all_gates, all_saved = ctx.saved_tensors
-        cell, steps, batch = ctx.cell, ctx.steps, ctx.batch
+        plan: Plan = ctx.plan
+        cell, steps, batch = plan.cell, plan.schedule.steps, plan.batch
         carried = cell.axes * cell.hidden_size
         back = weight[:, :-1].transpose(1, 2)
         cells = [step.stop - step.start for step in steps]
@@ -145,30 +160,53 @@ class _Recurrence(torch.autograd.Function):
         stored = (state[..., :carried], state[..., carried:], all_gates, all_saved, d_inputs)
         memories, operands, gates, saved, d_x = (torch.split(x, sizes, dim=1) for x in stored)
         scratch = _backward_scratch(state, batch, cell, gates_size=weight.shape[2])
-        d_entered: list[Tensor] = []
+        d_entered: list[list[Tensor]] = [[] for _ in ctx.border_shapes]
         ahead: tuple[Tensor, ...] = ()
         for number in range(len(steps) - 1, -1, -1):
             step, own = steps[number], scratch(cells[number])
             rows = slice(step.start * batch, step.stop * batch)
             own.memory.zero_()
             if d_left is not None:
-                own.memory[..., : cell.hidden_size].copy_(d_left[:, rows])
+                own.memory[..., plan.left].copy_(d_left[:, rows])
             own.hidden.zero_() if d_hidden is None else own.hidden.copy_(d_hidden[:, rows])
             for axis, edge in enumerate(step.edges):
                 if edge is not None:
                     _accumulate(own.arriving[axis % cell.outputs], edge.source, ahead[axis][:, edge.target])
             d_memory, d_operand = own.leaving[..., :carried], own.leaving[..., carried:-1]
             cell.backward(gates[number], memories[number], saved[number], own.hidden, own.memory, own.gates, d_memory)
-            d_weight.baddbmm_(operands[number].transpose(1, 2), own.gates)
-            torch.bmm(own.gates, back, out=d_operand)
+            parts = None if plan.parts is None else plan.parts[number]
+            _add_product(d_weight, operands[number], own.gates, parts)
+            _multiply(own.gates, back, d_operand, parts)
             d_x[number].copy_(d_operand[..., carried:])
             if d_incoming is not None:
                 d_operand[..., :carried] += d_incoming[:, rows]
             ahead = own.leaving_by_axis
-            if ctx.border_shape is not None and step.entering is not None:
-                d_entered.insert(0, ahead[0][:, step.entering].clone())
-        d_border = None if ctx.border_shape is None else torch.cat(d_entered, dim=1).view(ctx.border_shape)
-        return d_inputs, d_weight, d_border, None, None, None, None
+            for axis, shape in enumerate(ctx.border_shapes):
+                if shape is not None and step.entering[axis] is not None:
+                    d_entered[axis].insert(0, ahead[axis][:, step.entering[axis]].clone())
+        shaped = zip(d_entered, ctx.border_shapes, strict=True)
+        d_borders = (None if shape is None else torch.cat(entered, dim=1).view(shape) for entered, shape in shaped)
+        return d_inputs, d_weight, None, None, *d_borders
+
+
+def _multiply(rows: Tensor, weight: Tensor, out: Tensor, parts: tuple[tuple[int, slice], ...] | None) -> None:
+    """Rows (D, n, K) times their weights, of a direction or of a part of the rows -> `out`."""
+    if parts is None:
+        torch.bmm(rows, weight, out=out)
+        return
+    for number, part in parts:
+        torch.mm(rows[0, part], weight[number], out=out[0, part])
+
+
+def _add_product(
+    total: Tensor, operands: Tensor, gradients: Tensor, parts: tuple[tuple[int, slice], ...] | None
+) -> None:
+    """Add to the gradient of the weights what rows of `_multiply` contribute."""
+    if parts is None:
+        total.baddbmm_(operands.transpose(1, 2), gradients)
+        return
+    for number, part in parts:
+        total[number].addmm_(operands[0, part].T, gradients[0, part])
 
 
 class _ForwardStep(NamedTuple):

@@ -31,13 +31,13 @@ class Edge(NamedTuple):
 class Step(NamedTuple):
     """Cells `start` to `stop` of the schedule, and along each axis the edge to the next step, if there is one.
 
-    `entering` are those of its cells that have no predecessor along the first axis, if there are any.
+    `entering` are, along each axis, those of its cells that have no predecessor along it, if there are any.
     """
 
     start: int
     stop: int
     edges: tuple[Edge | None, ...]
-    entering: Cells | None
+    entering: tuple[Cells | None, ...]
 
 
 class Schedule(NamedTuple):
@@ -73,22 +73,21 @@ def diagonal_schedule(extents: tuple[int, ...], device: torch.device) -> Schedul
     position[order] = row_major
     stops = torch.bincount(diagonal).cumsum(0).tolist()
     starts = [0, *stops[:-1]]
-    edges = []
+    edges, borders, entering = [], [], []
     for axis, extent in enumerate(extents):
         source = order[coordinates[order, axis] + 1 < extent]
         target = source + math.prod(extents[axis + 1 :])
         counts = torch.bincount(diagonal[source], minlength=len(stops)).tolist()
         sources, targets = torch.split(position[source], counts), torch.split(position[target], counts)
         edges.append(_edges(sources, targets, starts, device))
-    first = (coordinates[order, 0] == 0).nonzero().flatten()
-    counts = torch.bincount(diagonal[order[first]], minlength=len(stops)).tolist()
-    entering = [
-        _cells(cells - start, device) if len(cells) else None
-        for cells, start in zip(torch.split(first, counts), starts, strict=True)
-    ]
-    steps = tuple(Step(*fields) for fields in zip(starts, stops, zip(*edges, strict=True), entering, strict=True))
-    borders = tuple((coordinates[order, axis] == 0).nonzero().flatten().to(device) for axis in range(len(extents)))
-    return Schedule(coordinates.to(device), order.to(device), position.to(device), steps, borders)
+        border = (coordinates[order, axis] == 0).nonzero().flatten()
+        counts = torch.bincount(diagonal[order[border]], minlength=len(stops)).tolist()
+        within = zip(torch.split(border, counts), starts, strict=True)
+        entering.append([_cells(cells - start, device) if len(cells) else None for cells, start in within])
+        borders.append(border.to(device))
+    by_step = (zip(*per_axis, strict=True) for per_axis in (edges, entering))
+    steps = tuple(Step(*fields) for fields in zip(starts, stops, *by_step, strict=True))
+    return Schedule(coordinates.to(device), order.to(device), position.to(device), steps, tuple(borders))
 
 
 def _edges(
@@ -157,27 +156,29 @@ class ScanOrder:
         """Where each row of a scan is along the last axis in natural order, (directions, cells * B)."""
         return self._visited % self.extents[-1]
 
-    def entering(self, state: Tensor) -> Tensor:
-        """What enters along the first axis, natural order -> the rows of `Schedule.borders[0]`.
+    def entering(self, state: Tensor, axis: int = 0) -> Tensor:
+        """What enters along an axis, natural order -> the rows of `Schedule.borders[axis]`.
 
-        (directions, B, *extents[1:], C) -> (directions, cells * B, C).
+        (directions, B, *other extents, C) -> (directions, cells * B, C).
         """
-        positions = self._along_first(first=True) % (len(self.schedule.order) * self.batch)
+        positions = self._ends(axis, first=True) % (len(self.schedule.order) * self.batch)
         rows = torch.argsort(positions)
         return state.flatten(1, -2).gather(1, rows.unsqueeze(-1).expand(-1, -1, state.shape[-1]))
 
-    def leaving(self, scanned: Tensor) -> Tensor:
-        """The last real cells along the first axis, (directions, cells * B, C) -> (directions, B, *extents[1:], C)."""
-        rows = _rows(scanned.flatten(0, 1), self._along_first(first=False))
-        return rows.view(len(self._directions), self.batch, *self.extents[1:], -1)
+    def leaving(self, scanned: Tensor, axis: int = 0) -> Tensor:
+        """The last real cells along an axis, (directions, cells * B, C) -> (directions, B, *other extents, C)."""
+        rows = _rows(scanned.flatten(0, 1), self._ends(axis, first=False))
+        others = self.extents[:axis] + self.extents[axis + 1 :]
+        return rows.view(len(self._directions), self.batch, *others, -1)
 
-    def _along_first(self, first: bool) -> Tensor:
-        """The scan rows of the first or last cells of each scan along the first axis, (directions, B * rest)."""
-        found = self._found.view(self.batch, self.extents[0], -1, len(self._directions))
-        last = self._lengths[:, 0] - 1
-        at = [torch.zeros_like(last) if direction[0] != first else last for direction in self._directions]
+    def _ends(self, axis: int, first: bool) -> Tensor:
+        """The scan rows of the first or last cells of each scan along an axis, (directions, B * other cells)."""
+        before = math.prod(self.extents[:axis])
+        found = self._found.view(self.batch, before, self.extents[axis], -1, len(self._directions))
+        last = self._lengths[:, axis] - 1
+        at = [torch.zeros_like(last) if direction[axis] != first else last for direction in self._directions]
         utterances = torch.arange(self.batch, device=last.device)
-        return torch.stack([found[utterances, at[d], :, d].flatten() for d in range(len(at))])
+        return torch.stack([found[utterances, :, at[d], :, d].flatten() for d in range(len(at))])
 
     @staticmethod
     def _permuted(tensor: Tensor, index: Tensor, inverse: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """The plain-PyTorch engine: all directions at once, one anti-diagonal at a time, on any device.
 
-The usual cells have a hand-written recurrence (`asr.grid.recurrence`), all other options one that autograd records
-(`asr.grid.recorded`).
+The usual cells have a hand-written recurrence (`asr.grid.recurrence`), which runs whole stacks where that is faster
+(`asr.grid.stack`), all other options one that autograd records (`asr.grid.recorded`).
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from asr.grid.cells import Cell, GridCell, MultidimensionalCell
 from asr.grid.options import (
     Direction,
     GridOptions,
+    GridState,
     LayerOutput,
     LayerState,
     LayerWeights,
@@ -22,8 +24,9 @@ from asr.grid.options import (
     Options,
 )
 from asr.grid.recorded import Scan, grid_cell, multidimensional_cell, own, product, recorded_scan
-from asr.grid.recurrence import Scanned, gate_weight, recurrence, transform
+from asr.grid.recurrence import Plan, Scanned, gate_weight, recurrence, transform
 from asr.grid.schedule import ScanOrder
+from asr.grid.stack import pays, run_stack
 
 
 class Wavefront:
@@ -43,8 +46,12 @@ class Wavefront:
         self.shape = (len(lengths), *extents, len(directions))
         if not extents:  # a grid without axes is one cell an utterance, and so is one with a single axis of extent 1
             extents, lengths, directions = (1,), lengths.new_ones(len(lengths), 1), [(False,)]
-        self.order = ScanOrder(extents, lengths, directions)
-        self.lengths = lengths
+        self.extents, self.lengths, self.directions = extents, lengths, directions
+
+    @cached_property
+    def order(self) -> ScanOrder:
+        """Of one layer."""
+        return ScanOrder(self.extents, self.lengths, self.directions)
 
     @staticmethod
     def refusal(options: Options, device: torch.device, dtype: torch.dtype) -> str | None:
@@ -80,6 +87,21 @@ class Wavefront:
         along_depth = GridCell(1, options.hidden_size, gate_inside)
         hidden, memory = transform(torch.cat([seen, x], dim=-1), memory, gate_weight(depth, along_depth), along_depth)
         return LayerOutput(self._natural(hidden), memory, leaving)
+
+    def grid_stack(
+        self,
+        inputs: Tensor,
+        memory: Tensor | None,
+        layers: Sequence[LayerWeights],
+        options: GridOptions,
+        state: Sequence[LayerState | None],
+    ) -> tuple[Tensor, GridState] | None:
+        if memory is None or not hand_written(options) or options.priority:
+            return None
+        if not pays(len(layers), len(self.lengths), self.extents, options.hidden_size * inputs.element_size()):
+            return None
+        entering = inputs, memory.squeeze(-2)
+        return run_stack(*entering, layers, options, self.lengths, self.directions[0], GridState.of(state))
 
     def multidimensional_layer(
         self, inputs: Tensor, weights: LayerWeights, options: MultidimensionalOptions, state: LayerState | None
@@ -125,7 +147,7 @@ class Wavefront:
         if state is not None:
             hidden, memory = self._entering(state, x, cell.hidden_size, cell.hidden_size)
             border = torch.stack([memory, hidden], dim=2)
-        return recurrence(x, weight, cell, self.order.schedule, self.order.batch, border)
+        return recurrence(x, weight, Plan(cell, self.order.schedule, self.order.batch), border)
 
     def _bands(self, bands: int, x: Tensor) -> Tensor:
         """Which band each row belongs to, (D, rows, K), as a one in its column; 0 wide with one band."""
