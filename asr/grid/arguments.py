@@ -248,6 +248,13 @@ def checked_state(
     return GridState(checked[0], checked[1])
 
 
+def without_padding(values: Tensor, lengths: Tensor, padded: bool) -> Tensor:
+    """Values (B, *extents, C), zero at padded cells; the tensor itself where nothing is padded."""
+    if not padded:
+        return values
+    return values.masked_fill(~real_cells(values.shape[1:-1], lengths).unsqueeze(-1), 0)
+
+
 def real_cells(extents: Sequence[int], lengths: Tensor) -> Tensor:
     """Which cells of a padded grid belong to an utterance, bool (B, *extents).
 

@@ -21,7 +21,7 @@ from asr.grid.arguments import (
     input_sizes_fit,
     one_of,
     probability,
-    real_cells,
+    without_padding,
 )
 from asr.grid.engines import choose_engine, known_engine
 from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision, product_type
@@ -205,21 +205,21 @@ class GridLSTM(nn.Module):
             ValueError: shape, type, lengths or state are wrong, or the engine cannot run the options there; the
                 message names value and limit.
         """
+        padded = lengths is not None
         lengths = checked_lengths(input, lengths, self.options.axes, self.input_size)
         bands_fit(self.options.bands, input)
         extents = tuple(input.shape[1:-1])
-        padded = ~real_cells(extents, lengths).unsqueeze(-1)
         parameter = self._each_layer()[0].weight_ih
         options = self.options if self.training else replace(self.options, recurrent_dropout=0.0)
         given = self._given(state, extents, lengths, parameter.dtype)
         products = product_type(input.device, parameter.dtype)
         engine = choose_engine(self.engine, options, input.device, products)
         with full_precision(input.device):
-            x = input.to(parameter.dtype).masked_fill(padded, 0)
+            x = without_padding(input.to(parameter.dtype), lengths, padded)
             scan = engine(extents, lengths, self.directions, products, self.recompute)
             x, memory = self._entering(x)
             run = self._as_one(scan, x, memory, options, given) or self._in_turn(scan, x, memory, options, given)
-            return run[0].masked_fill(padded, 0), run[1]
+            return without_padding(run[0], lengths, padded), run[1]
 
     def _as_one(
         self, scan: Engine, x: Tensor, memory: Tensor | None, options: GridOptions, given: list[LayerState | None]

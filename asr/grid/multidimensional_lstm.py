@@ -16,7 +16,7 @@ from asr.grid.arguments import (
     equal_if_tied,
     one_of,
     probability,
-    real_cells,
+    without_padding,
 )
 from asr.grid.engines import choose_engine, known_engine
 from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision, product_type
@@ -140,10 +140,10 @@ class MultidimensionalLSTM(nn.Module):
         Raises:
             ValueError: shape, type, lengths or state are wrong; the message names value and limit.
         """
+        padded = lengths is not None
         lengths = checked_lengths(input, lengths, self.options.axes, self.input_size)
         bands_fit(self.options.bands, input)
         extents = tuple(input.shape[1:-1])
-        padded = ~real_cells(extents, lengths).unsqueeze(-1)
         layers = self._each_layer()
         dtype = layers[0].weight_ih.dtype
         leading = (self.num_layers, len(self.directions), len(input), *extents[1:])
@@ -152,7 +152,7 @@ class MultidimensionalLSTM(nn.Module):
         products = product_type(input.device, layers[0].weight_ih.dtype)
         engine = choose_engine(self.engine, self.options, input.device, products)
         with full_precision(input.device):
-            x = input.to(dtype).masked_fill(padded, 0)
+            x = without_padding(input.to(dtype), lengths, padded)
             scan = engine(extents, lengths, self.directions, products)
             left = []
             for number, (layer, merge) in enumerate(zip(layers, self.merges, strict=True)):
@@ -162,7 +162,7 @@ class MultidimensionalLSTM(nn.Module):
                 left.append(result.state)
             state_out = GridState.of(left)
             assert state_out is not None
-            return x.masked_fill(padded, 0), state_out
+            return without_padding(x, lengths, padded), state_out
 
     def _each_layer(self) -> list[ScanParameters]:
         """The parameters of every layer, which are the same for all if they are tied."""
