@@ -34,7 +34,8 @@ Medians of rounds in which all candidates take turns. FLOPs of the products: 2 B
 that with the backward pass. "of nn.LSTM": of the rate of the nn.LSTM(h, h) over (B, T) with as many FLOPs; "of B*F": of
 the rate of nn.LSTM(I, H) at batch B*F; "of product": of the rate of the fastest plain matrix product, which is
 that of a full anti-diagonal or {large}; "of loop": of the rate of a loop over cells in plain PyTorch.
-Peak: growth of {memory}. Formulas (C = B T F cells, A = 2, n bytes a number, P parameters):"""
+Peak: growth of {memory}. Formulas, for C = B T F, A = 2, n bytes a number, P parameters, m = min(T, F),
+S = B m (m + 1) / 2, and some MB:"""
 
 
 def sweep(base: Workload) -> list[Workload]:

@@ -34,7 +34,7 @@ CASES = [
 
 @pytest.mark.parametrize(("engine", "dtype", "mode"), CASES)
 def test_the_formula_of_an_engine_predicts_its_peak_within_a_third(engine, dtype, mode):
-    workload, setting = Workload(8, 60, 8, 64, 64), Setting("cpu", dtype, mode)
+    workload, setting = Workload(32, 60, 10, 64, 64), Setting("cpu", dtype, mode)
     growth = peak_growth(engine, workload, setting, threads=1)
     if growth.peak_bytes is None:
         pytest.skip(f"{engine}: {growth.refused}")
