@@ -13,9 +13,9 @@ length of a step, 1 to m cells: rows of outgoing memory and hidden vectors, 2AH,
 of the gates, 4AH, and of the state, 2AH + I + 1.
 
 The C++ kernel keeps nothing without gradients: there are the hidden vectors, nAH, which are the output. For the
-backward pass it keeps them, the activations, 4nAH, and the memories, always in float32, 4AH. The gradient of the output comes in
-float32, 4AH, and that of the input is nI. In half precision the output is a copy in float32, 4AH, as is the input, 4I;
-the gradient of the output is rounded, nAH, and the input is kept rounded, nI.
+backward pass it keeps them, the activations, 4nAH, and the memories, always in float32, 4AH. The gradient of the output
+comes in float32, 4AH, and that of the input is nI. In half precision the output is a copy in float32, 4AH, as is the
+input, 4I; the gradient of the output is rounded, nAH, and the input is kept rounded, nI.
 
 There is none yet for the Triton kernels.
 """
