@@ -215,32 +215,28 @@ class GridLSTM(nn.Module):
         products = product_type(input.device, parameter.dtype)
         engine = choose_engine(self.engine, options, input.device, products)
         with full_precision(input.device):
-            x = without_padding(input.to(parameter.dtype), lengths, padded)
             scan = engine(extents, lengths, self.directions, products, self.recompute)
-            x, memory = self._entering(x)
-            run = self._as_one(scan, x, memory, options, given) or self._in_turn(scan, x, memory, options, given)
-            return without_padding(run[0], lengths, padded), run[1]
+            # no name is given to what enters, so that it is freed as soon as it was used
+            output, left = self._run(scan, without_padding(input.to(parameter.dtype), lengths, padded), options, given)
+            return without_padding(output, lengths, padded), left
 
-    def _as_one(
-        self, scan: Engine, x: Tensor, memory: Tensor | None, options: GridOptions, given: list[LayerState | None]
-    ) -> tuple[Tensor, GridState] | None:
-        """Run all layers as one, where the engine does that, nothing lies between them, and nothing is recomputed."""
-        recompute = self.recompute and torch.is_grad_enabled()
-        if recompute or not isinstance(scan, StackEngine) or not all(merge.idle for merge in self.merges):
-            return None
-        return scan.grid_stack(x, memory, [layer.weights() for layer in self._each_layer()], options, given)
-
-    def _in_turn(
-        self, scan: Engine, x: Tensor, memory: Tensor | None, options: GridOptions, given: list[LayerState | None]
+    def _run(
+        self, scan: Engine, x: Tensor, options: GridOptions, given: list[LayerState | None]
     ) -> tuple[Tensor, GridState | None]:
-        """Run one layer after the other."""
-        run = scan.grid_layer
-        if self.recompute and torch.is_grad_enabled() and not scan.recomputes:
-            run = partial(checkpoint, scan.grid_layer, use_reentrant=False)
+        """Run all layers, as one where the engine does that, nothing lies between them, and nothing is recomputed."""
+        recompute = self.recompute and torch.is_grad_enabled()
+        x, memory = self._entering(x)
+        if isinstance(scan, StackEngine) and not recompute and all(merge.idle for merge in self.merges):
+            run = scan.grid_stack(x, memory, [layer.weights() for layer in self._each_layer()], options, given)
+            if run is not None:
+                return run
+        compute = scan.grid_layer
+        if recompute and not scan.recomputes:
+            compute = partial(checkpoint, scan.grid_layer, use_reentrant=False)
         memory = None if memory is None else scan.depth_memory(memory)
         left = []
         for layer, merge, entering in zip(self._each_layer(), self.merges, given, strict=True):
-            result = run(x, memory, layer.weights(), options, entering, self._mask(x, options))
+            result = compute(x, memory, layer.weights(), options, entering, self._mask(x, options))
             x, memory = merge(result.output), result.depth_memory
             left.append(result.state)
         return x, GridState.of(left)
