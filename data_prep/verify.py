@@ -111,8 +111,8 @@ class VerificationSettings:
             raise InputError(f"the fastest speed must be from 1 to 2, got {self.fastest_speed}")
 
     def output_frames(self, num_samples: int, speed: float = 1.0) -> int:
-        """Frames that a model with this subsampling yields for N samples played at a speed, at least one."""
-        return max(1, self.features.num_frames(samples_at_speed(num_samples, speed)) // self.subsampling)
+        """Frames that a model yields for N samples played at a speed; for the last, encoders pad what is missing."""
+        return -(-self.features.num_frames(samples_at_speed(num_samples, speed)) // self.subsampling)
 
 
 @dataclass(frozen=True)

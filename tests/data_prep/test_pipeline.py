@@ -276,7 +276,7 @@ def test_a_normaliser_without_a_fixed_set_takes_the_characters_of_the_chosen_tra
 
 
 def test_byte_pair_tokens_are_trained_on_train_and_checked_by_their_own_number(corpus, tmp_path):
-    # 1.5 s are 37 output frames of 40 ms: too few for 59 characters, enough for byte pairs of whole words.
+    # 1.5 s are 50 output frames of 30 ms: too few for 59 characters, enough for byte pairs of whole words.
     corpus.add("train-a", "11", 5, "SPECTRUM SPECTRUM SPECTRUM VOICES VOICES VOICES SINCE SINCE", seconds=1.5)
     by_character = _prepare(corpus, tmp_path / "characters", plan=SplitPlan({"train": ("train-a",)}))
     assert by_character.refused == {"infeasible": 1}
@@ -306,7 +306,7 @@ def test_byte_pair_tokens_that_do_not_fit_the_frames_are_refused(corpus, tmp_pat
     ids=["trained-characters", "bpe", "characters"],
 )
 def test_every_kind_of_tokens_is_checked_at_the_fastest_speed(corpus, tmp_path, options):
-    # 0.66 s are 64 feature frames, 16 output frames; at speed 1.3 they are 49 and 12. (Byte pairs: nearly letters.)
+    # 0.66 s are 64 feature frames, 16 output frames; at speed 1.3 they are 49 and 13. (Byte pairs: nearly letters.)
     corpus.add("train-a", "10", 5, "VPWCLNGOUDRMHS", seconds=0.66)
     slow = _prepare(corpus, tmp_path / "slow", subsampling=4, **options)
     assert "infeasible" not in slow.refused
