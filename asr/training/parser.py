@@ -51,11 +51,14 @@ class FitParser(LightningArgumentParser):
         sys.exit(2)
 
     def print_help(self, file: IO[str] | None = None) -> None:
+        if "--help_all" not in self._option_string_actions:  # one that jsonargparse makes for the options of a class
+            super().print_help(file)
+            return
         lines = [f"usage: {self.prog} -c CONFIG [--option value ...]", "", str(self.description)]
         for heading, names in SECTIONS.items():
             actions = [action for name in names for action in self._actions if _is_named(action, name)]
             lines += ["", f"{heading}:", *(line for action in actions for line in _explained(action))]
-        lines += ["", f"{self.prog} --help_all lists all options."]
+        lines += ["", f"{self.prog} --help_all lists all options, {self.prog} --model.encoder.help NAME an encoder's."]
         print("\n".join(lines), file=file or sys.stdout)
 
     def print_all_help(self) -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import inspect
 import itertools
 import json
 import os
@@ -19,6 +20,7 @@ from tone_corpus import write_tone_corpus
 
 from asr.cli import main
 from asr.data.audio import read_audio
+from asr.encoders import GridLSTMEncoder
 from asr.files import read_jsonl
 from asr.model import LoadedModel, load_model, read_checkpoint
 from asr.recognizer import OptimizationConfig, learning_rate_factor
@@ -166,6 +168,16 @@ def test_help_begins_with_the_projects_own_options_and_help_all_has_every_one(
     assert own - {name for names in no_options for name in names} - set(named) == set()
     assert "--trainer.profiler" in long
     assert len(short.splitlines()) < 100 < len(long.splitlines())
+
+
+def test_the_options_of_an_encoder_have_a_help_of_their_own_and_help_says_which(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "--model.encoder.help" in printed_help("--help", capsys)
+    text = printed_help("--model.encoder.help=GridLSTMEncoder", capsys)
+    assert set(inspect.signature(GridLSTMEncoder).parameters) == set(re.findall(r"--model\.encoder\.(\w+)", text)) - {
+        "help"
+    }
 
 
 def test_a_misspelt_option_in_a_file_stops_with_its_name(config: Path, capfd: pytest.CaptureFixture[str]) -> None:
