@@ -1,7 +1,9 @@
 """Memory of large tensors is used again, never by two at once, and not kept without limit."""
 
 import gc
+import os
 
+import pytest
 import torch
 
 from asr.grid.native.memory import SLACK, SMALLEST, Pool
@@ -52,3 +54,15 @@ def test_small_tensors_come_from_torch() -> None:
     assert pool.empty((3, 5), torch.bfloat16).shape == (3, 5)
     assert pool.empty((0,), torch.float32).numel() == 0
     assert pool.in_use == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # Python 3.12 on
+def test_what_a_forked_process_writes_is_its_own() -> None:
+    pool = Pool()
+    kept = pool.empty((NUMBERS,), torch.float32).zero_()
+    child = os.fork()
+    if child == 0:
+        kept[0] = 1
+        os._exit(0)
+    assert os.waitpid(child, 0) == (child, 0)
+    assert kept[0] == 0

@@ -64,7 +64,7 @@ class Pool:
         limit = SLACK * max(self.most_in_use, self.in_use + size)
         while self.idle and self.in_use + size + sum(block.size for block in self.idle) > limit:
             self.idle.pop(0)
-        region = mmap.mmap(-1, size)
+        region = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # a forked process gets a copy
         if hasattr(mmap, "MADV_HUGEPAGE"):
             region.madvise(mmap.MADV_HUGEPAGE)
         return Block(size, region)
