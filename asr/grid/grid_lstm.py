@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from asr.grid.arguments import (
     at_least,
     bands_fit,
+    check_input,
     checked_lengths,
     checked_state,
     directions,
@@ -206,10 +207,11 @@ class GridLSTM(nn.Module):
                 message names value and limit.
         """
         padded = lengths is not None
-        lengths = checked_lengths(input, lengths, self.options.axes, self.input_size)
+        parameter = self._each_layer()[0].weight_ih
+        check_input(input, self.options.axes, self.input_size, parameter.device)
+        lengths = checked_lengths(input, lengths, self.options.axes)
         bands_fit(self.options.bands, input)
         extents = tuple(input.shape[1:-1])
-        parameter = self._each_layer()[0].weight_ih
         options = self.options if self.training else replace(self.options, recurrent_dropout=0.0)
         given = self._given(state, extents, lengths, parameter.dtype)
         products = product_type(input.device, parameter.dtype)

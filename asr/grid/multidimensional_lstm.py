@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from asr.grid.arguments import (
     at_least,
     bands_fit,
+    check_input,
     checked_lengths,
     checked_state,
     directions,
@@ -141,10 +142,11 @@ class MultidimensionalLSTM(nn.Module):
             ValueError: shape, type, lengths or state are wrong; the message names value and limit.
         """
         padded = lengths is not None
-        lengths = checked_lengths(input, lengths, self.options.axes, self.input_size)
+        layers = self._each_layer()
+        check_input(input, self.options.axes, self.input_size, layers[0].weight_ih.device)
+        lengths = checked_lengths(input, lengths, self.options.axes)
         bands_fit(self.options.bands, input)
         extents = tuple(input.shape[1:-1])
-        layers = self._each_layer()
         dtype = layers[0].weight_ih.dtype
         leading = (self.num_layers, len(self.directions), len(input), *extents[1:])
         size = self.options.hidden_size

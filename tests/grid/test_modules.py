@@ -339,9 +339,12 @@ GOOD = torch.zeros(2, 3, 2, 4)
         (GOOD[0], None, r"must be \(B, 2 extents, 4\), got shape \(3, 2, 4\)"),
         (GOOD[..., :3], None, r"must be \(B, 2 extents, 4\), got shape \(2, 3, 2, 3\)"),
         (GOOD.long(), None, "must be floating point, got torch.int64"),
+        (GOOD.tolist(), None, "the input must be a tensor, got list"),
+        (GOOD.to("meta"), None, "the input must be on cpu like the parameters, got meta"),
         (GOOD[:, :0], None, r"no extent of 0, got shape \(2, 0, 2, 4\)"),
         (GOOD[:0], None, r"no extent of 0, got shape \(0, 3, 2, 4\)"),
         (GOOD, torch.tensor([3.0, 2.0]), "lengths must be integers, got torch.float32"),
+        (GOOD, [3, 2], "lengths must be a tensor, got list"),
         (GOOD, torch.tensor([True, True]), "lengths must be integers, got torch.bool"),
         (GOOD, torch.tensor([3]), r"lengths must have shape \(2,\) or \(2, 2\), got \(1,\)"),
         (GOOD, torch.tensor([3, 4]), "between 1 and the extent 3 along axis 0, got 4 in row 1"),
@@ -349,7 +352,7 @@ GOOD = torch.zeros(2, 3, 2, 4)
         (GOOD, torch.tensor([[3, 2], [3, 5]]), "between 1 and the extent 2 along axis 1, got 5 in row 1"),
     ],
 )
-def test_wrong_input_is_refused_with_value_and_limit(x: Tensor, lengths: Tensor | None, message: str) -> None:
+def test_wrong_input_is_refused_with_value_and_limit(x: Any, lengths: Any, message: str) -> None:
     for module in (GridLSTM(4, 3), MultidimensionalLSTM(4, 3)):
         with pytest.raises(ValueError, match=message):
             module(x, lengths)

@@ -142,6 +142,11 @@ LIKE = torch.zeros(2, 4, 2, 3, 2)
         (GridLSTM, {"cell": "gru"}, LIKE, "state must be a pair of hidden and memory, got Tensor of length 2"),
         (GridLSTM, {}, (LIKE,), "state must be a pair of hidden and memory, got tuple of length 1"),
         (MultidimensionalLSTM, {}, (LIKE, None), "memory must be a tensor with these cells"),
+        (GridLSTM, {}, 3, "state must be a pair of hidden and memory, got int"),
+        (GridLSTM, {}, (LIKE, 1.0), "memory must be a tensor, got float"),
+        (GridLSTM, {}, (LIKE.long(), LIKE), "hidden must be floating point, got torch.int64"),
+        (GridLSTM, {}, (LIKE, LIKE.to(torch.complex64)), "memory must be floating point, got torch.complex64"),
+        (GridLSTM, {}, (LIKE.to("meta"), LIKE), "hidden must be on cpu, got meta"),
     ],
 )
 def test_a_wrong_state_is_refused_with_its_shape(
