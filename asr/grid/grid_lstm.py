@@ -99,8 +99,8 @@ class GridLSTM(nn.Module):
         recurrent_dropout: probability, on the hidden vectors that arrive along the axes, where products see them: one
             mask an utterance, direction, axis and layer for the whole grid (Gal and Ghahramani 2016, arXiv 1512.05287).
         recompute: keep less for the backward pass and compute it again there, for less memory and more time.
-        engine: "auto" (the first that can), "cpu" (C++), "wavefront" (plain PyTorch), or "definition" (cell by cell,
-            for tests); the results agree to rounding.
+        engine: "auto" (the first that can), "triton" (CUDA), "cpu" (C++), "wavefront" (plain PyTorch), or "definition"
+            (cell by cell, for tests); the results agree to rounding.
 
     Attributes:
         output_size: features of a cell's output.
