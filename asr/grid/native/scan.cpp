@@ -22,6 +22,13 @@ constexpr int LANES = 16;  // hidden units of a block
 
 inline int64_t rounded_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
+// How many of the remaining rows to multiply next, so that no product is left with one or two.
+template <class Products>
+int64_t even_part(int64_t rows) {
+    const int64_t products = (rows + Products::ROWS - 1) / Products::ROWS;
+    return (rows + products - 1) / products;
+}
+
 // Memory aligned to a cache line, zero at first.
 template <class Number>
 class Buffer {
@@ -404,8 +411,8 @@ class Forward : Scan<X, Products> {
         alignas(64) float gates[Products::ROWS * 4 * LANES];
         for (int64_t panel = 0; panel < sizes.panels(); ++panel) {
             const float* peephole = own.peephole ? own.peephole + panel * 3 * LANES : nullptr;
-            for (int64_t row = this->now.band_starts[band]; row < stop; row += Products::ROWS) {
-                const int count = std::min<int64_t>(Products::ROWS, stop - row);
+            for (int64_t row = this->now.band_starts[band], count; row < stop; row += count) {
+                count = even_part<Products>(stop - row);
                 this->pre_activations(own, panel, operands + row * sizes.operand_row, count, gates);
                 for (int r = 0; r < count; ++r)
                     for (int lane = 0; lane < LANES; lane += WIDTH)
@@ -555,8 +562,8 @@ class Backward : Scan<X, Products> {
             return;
         }
         for (int64_t panel = 0; panel < sizes.panels(); ++panel)
-            for (int64_t row = start; row < stop; row += Products::ROWS) {
-                const int count = std::min<int64_t>(Products::ROWS, stop - row);
+            for (int64_t row = start, count; row < stop; row += count) {
+                count = even_part<Products>(stop - row);
                 this->pre_activations(this->weights[band], panel, own_operands + (row - start) * sizes.operand_row, count,
                                       activations);
                 for (int r = 0; r < count; ++r)
@@ -627,10 +634,11 @@ class Backward : Scan<X, Products> {
         for (int64_t column = 0; column < sizes.operand; column += 64) {
             const Number* panel = this->weights[band].backward + column * sizes.gates_row;
             const int width = std::min<int64_t>(64, rounded_up(sizes.operand - column, LANES));
-            for (int64_t row = start; row < stop; row += Products::ROWS)
-                Products::rows(std::min<int64_t>(Products::ROWS, stop - row), width, sizes.gates_row,
-                               own_gates + (row - start) * sizes.gates_row, sizes.gates_row, panel, 64, nullptr,
-                               own + row * sizes.operand_row + column, sizes.operand_row);
+            for (int64_t row = start, count; row < stop; row += count) {
+                count = even_part<Products>(stop - row);
+                Products::rows(count, width, sizes.gates_row, own_gates + (row - start) * sizes.gates_row, sizes.gates_row,
+                               panel, 64, nullptr, own + row * sizes.operand_row + column, sizes.operand_row);
+            }
         }
         for (int64_t row = start; row < stop; ++row) {
             const float* operand = own + row * sizes.operand_row;
