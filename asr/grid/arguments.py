@@ -207,8 +207,10 @@ def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int) -> Tensor
         raise ValueError(f"lengths must have shape ({batch},) or ({batch}, {axes}), got {tuple(lengths.shape)}")
     given = lengths.detach().to("cpu", torch.int64).reshape(batch, -1)
     given = torch.cat([given, whole[:, given.shape[1] :]], dim=1)
-    wrong = ((given < 1) | (given > whole)).nonzero()
-    if len(wrong):
+    outside = (given < 1) | (given > whole)
+    if torch.compiler.is_exporting():  # values are not known yet: the program checks them, with a RuntimeError
+        torch._assert_async(~outside.any(), "lengths must be between 1 and the extent")
+    elif len(wrong := outside.nonzero()):
         row, axis = wrong[0].tolist()
         limit = f"1 and the extent {extents[axis]}"
         raise ValueError(f"lengths must be between {limit} along axis {axis}, got {int(given[row, axis])} in row {row}")
@@ -285,7 +287,7 @@ def real_cells(extents: Sequence[int], lengths: Tensor) -> Tensor:
     >>> real_cells((3,), torch.tensor([[2]])).tolist()
     [[True, True, False]]
     """
-    real = torch.ones(len(lengths), *[1] * len(extents), dtype=torch.bool, device=lengths.device)
+    real = torch.ones(lengths.shape[0], *[1] * len(extents), dtype=torch.bool, device=lengths.device)
     for axis, extent in enumerate(extents):
         along = torch.arange(extent, device=lengths.device) < lengths[:, axis, None]
         shape = [1] * len(extents)

@@ -257,7 +257,7 @@ class GridLSTM(nn.Module):
         """The state that was given, layer by layer."""
         if state is None:
             return [None] * self.num_layers
-        leading = (self.num_layers, len(self.directions), len(lengths), *extents[1:])
+        leading = (self.num_layers, len(self.directions), lengths.shape[0], *extents[1:])
         checked = checked_state(state, leading, (self.options.width, self.options.memory_size), lengths, dtype)
         return [checked.layer(number) for number in range(self.num_layers)]
 

@@ -114,7 +114,7 @@ class CPUKernel:
 
     def _left(self, scanned: Scanned, dtype: torch.dtype) -> LayerState:
         """What the last real cells send out along the first axis; zeros where none are."""
-        utterance = torch.arange(len(scanned.hidden), device=scanned.hidden.device)
+        utterance = torch.arange(scanned.hidden.shape[0], device=scanned.hidden.device)
         last = [
             scanned.hidden[
                 utterance, torch.zeros_like(utterance) if direction[0] else self.lengths[:, 0] - 1, ..., d, :

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import _register_namedtuple
 
 Direction = tuple[bool, ...]
 """Per axis, whether a scan runs backward along it."""
@@ -216,6 +217,11 @@ class GridState(NamedTuple):
         if not states:
             return None
         return cls(torch.stack([state.hidden for state in states]), torch.stack(memories) if memories else None)
+
+
+_register_namedtuple(
+    GridState, serialized_type_name="asr.grid.GridState"
+)  # without it, exported programs cannot be saved
 
 
 class LayerOutput(NamedTuple):

@@ -1,0 +1,49 @@
+"""torch.export sees through a module on the C++ kernel: any batch, extent and lengths, and a program that can be saved."""
+
+import io
+from typing import Any
+
+import pytest
+import torch
+
+from asr.grid import GridLSTM
+from asr.grid.engines import ENGINES
+from asr.grid.options import GridOptions
+
+pytestmark = [
+    pytest.mark.skipif(
+        ENGINES["cpu"].refusal(GridOptions(2, 8), torch.device("cpu"), torch.float32) is not None,
+        reason="the kernel is not there",
+    ),
+    pytest.mark.filterwarnings("ignore:The given buffer is not writable:UserWarning"),  # torch.export.load
+]
+B, T = torch.export.Dim("B", min=1, max=64), torch.export.Dim("T", min=2, max=640)
+
+
+def saved_and_loaded(module: GridLSTM, *arguments: torch.Tensor, **dynamic: Any) -> torch.nn.Module:
+    buffer = io.BytesIO()
+    torch.export.save(torch.export.export(module, arguments, dynamic_shapes=dynamic), buffer)
+    buffer.seek(0)
+    return torch.export.load(buffer).module()
+
+
+@pytest.mark.parametrize("options", [{}, {"depth": "lstm", "num_layers": 2, "bidirectional": True}], ids=str)
+def test_an_exported_module_computes_the_same_for_other_batches_and_extents(options: dict[str, Any]) -> None:
+    module = GridLSTM(3, 2, engine="cpu", **options)
+    exported = saved_and_loaded(module, torch.randn(2, 6, 3, 3), input={0: B, 1: T})
+    for batch, time in ((2, 6), (1, 9), (5, 2)):
+        x = torch.randn(batch, time, 3, 3)
+        torch.testing.assert_close(exported(x), module(x), rtol=0, atol=0)
+
+
+def test_an_exported_module_takes_lengths_and_refuses_those_beyond_the_extent() -> None:
+    module = GridLSTM(3, 2, 2, engine="cpu", bidirectional=True)
+    arguments = torch.randn(2, 6, 3, 3), torch.tensor([6, 4])
+    exported = saved_and_loaded(module, *arguments, input={0: B, 1: T}, lengths={0: B})
+    x = torch.randn(3, 9, 3, 3)
+    for lengths in ([9, 1, 2], [3, 9, 8]):
+        expected = module(x, torch.tensor(lengths))
+        torch.testing.assert_close(exported(x, torch.tensor(lengths)), expected, rtol=0, atol=0)
+    for lengths in ([9, 1, 10], [0, 1, 2]):
+        with pytest.raises(RuntimeError, match="lengths must be between 1 and the extent"):
+            exported(x, torch.tensor(lengths))
