@@ -10,6 +10,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
+LAYERS = (
+    {"errors", "files", "randomness", "number_words", "text", "provenance", "config"},
+    {"grid"},
+    {"encoders", "data"},
+    {"model"},
+    {"experiment"},
+    {"decode", "score"},
+    {"report", "recognizer"},
+    {"training", "bench", "transcribe", "doctor"},
+    {"cli"},
+)
+"""The rooms of asr from below: each may import those below it; decode and score also each other."""
 MODULES = sorted(p for package in ("asr", "data_prep") for p in (ROOT / package).rglob("*.py"))
 
 
@@ -64,6 +76,17 @@ def test_encoders_know_no_files_no_corpora_and_no_lightning(path: Path) -> None:
 @pytest.mark.parametrize("path", modules_of("asr"), ids=name_of)
 def test_asr_never_imports_data_prep(path: Path) -> None:
     assert not [name for name in imports(path) if inside(name, "data_prep")]
+
+
+@pytest.mark.parametrize("path", [path for path in modules_of("asr") if name_of(path) != "asr"], ids=name_of)
+def test_every_room_imports_only_rooms_below_it(path: Path) -> None:
+    height = {room: number for number, layer in enumerate(LAYERS) for room in layer}
+    room = name_of(path).split(".")[1]
+    others = {name.split(".")[1] for name in imports(path) if inside(name, "asr") and "." in name}
+    above = [other for other in others & height.keys() if other != room and height[other] > height[room]]
+    beside = [other for other in others & height.keys() if other != room and height[other] == height[room]]
+    assert above == []
+    assert height[room] == 0 or set(beside) <= {"decode", "score"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
