@@ -219,9 +219,7 @@ class GridState(NamedTuple):
         return cls(torch.stack([state.hidden for state in states]), torch.stack(memories) if memories else None)
 
 
-_register_namedtuple(
-    GridState, serialized_type_name="asr.grid.GridState"
-)  # without it, exported programs cannot be saved
+_register_namedtuple(GridState, serialized_type_name="asr.grid.GridState")  # so that exported programs can be saved
 
 
 class LayerOutput(NamedTuple):

@@ -1,4 +1,4 @@
-"""torch.export sees through a module on the C++ kernel: any batch, extent and lengths, and a program that can be saved."""
+"""torch.export sees through a module on the C++ kernel: any batch, extent and lengths; the program can be saved."""
 
 import io
 from typing import Any
