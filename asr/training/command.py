@@ -233,6 +233,8 @@ class FitCLI(LightningCLI):
             self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
         except BaseException as error:
             self.failure.linger()
+            if self.failure.told:
+                raise SystemExit(1) from error
             if self.failure.reason is not None:
                 raise InputError(self.failure.reason) from error
             raise

@@ -11,6 +11,7 @@ from torch.distributed import Store, distributed_c10d
 from asr.errors import InputError
 
 KEY = "asr/failure"
+ENDED = "the first process has ended"
 LINGER = 10.0
 """Seconds that a process which Lightning started waits for the first one to end."""
 
@@ -38,6 +39,11 @@ class SharedFailure(Callback):
         elif isinstance(exception, RuntimeError):
             self.reason = _read(store)
 
+    @property
+    def told(self) -> bool:
+        """Whether the first process, which writes to the same place, has said why and ended: nothing is to be added."""
+        return self._lingers and self.reason == ENDED
+
     def linger(self) -> None:
         """Let the first process tell the error and end by itself: when another ends before it, Lightning kills it."""
         if not self._lingers:
@@ -53,4 +59,4 @@ def _read(store: Store) -> str | None:
     try:
         return store.get(KEY).decode() if store.check([KEY]) else None
     except RuntimeError:  # the first process, which holds it, has ended
-        return "the first process has ended"
+        return ENDED
