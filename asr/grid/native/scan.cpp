@@ -704,6 +704,23 @@ std::vector<std::vector<Task>> divided(const Layer& layer, int64_t threads) {
     return rounds;
 }
 
+// Carries an exhausted memory out of a parallel region, which an exception must not leave.
+class Failure {
+    bool failed_ = false;
+
+   public:
+    template <class Run>
+    void watch(Run run) try {
+        run();
+    } catch (const std::bad_alloc&) {
+#pragma omp atomic write
+        failed_ = true;
+    }
+    void rethrow() const {
+        if (failed_) throw std::bad_alloc();
+    }
+};
+
 // Zeros at the padded cells of a tensor (batch, cells, width).
 template <class Number>
 void clear_padding(const Layer& layer, Number* tensor, int64_t width) {
@@ -745,11 +762,14 @@ void forward(const Layer& layer, const Parameters& given, const Tensors<X>& tens
         clear_padding(layer, tensors.depth_hidden, layer.directions * sizes.hidden);
         clear_padding(layer, tensors.depth_memory, layer.directions * sizes.hidden);
     }
+    Failure failure;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (size_t task = 0; task < tasks.size(); ++task) {
-        [[maybe_unused]] const typename Products::Working working;
-        Forward<X, Products>(layer, sizes, tensors, weights.data(), tasks[task].direction, tasks[task].utterances).run();
-    }
+    for (size_t task = 0; task < tasks.size(); ++task)
+        failure.watch([&] {
+            [[maybe_unused]] const typename Products::Working working;
+            Forward<X, Products>(layer, sizes, tensors, weights.data(), tasks[task].direction, tasks[task].utterances).run();
+        });
+    failure.rethrow();
 }
 
 struct ParameterGradients {
@@ -789,19 +809,22 @@ void backward(const Layer& layer, const Parameters& given, const Tensors<X>& ten
     if (layer.depth) clear_padding(layer, gradients.depth_before, layer.directions * sizes.hidden);
     for (const std::vector<Task>& round : divided(layer, threads)) {
         std::vector<WeightGradients> sums(round.size());
+        Failure failure;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-        for (size_t task = 0; task < round.size(); ++task) {
-            for (int64_t band = 0; band < layer.bands; ++band) {
-                sums[task].products.emplace_back(rounded_up(sizes.operand, 16) * sizes.activations);
-                sums[task].bias.emplace_back(sizes.activations);
-                sums[task].peephole.emplace_back(sizes.panels() * 3 * LANES);
-            }
-            const int64_t direction = round[task].direction;
-            [[maybe_unused]] const typename Products::Working working;
-            Backward<X, Products>(layer, sizes, tensors, gradients, gradients.inputs + (apart ? direction * inputs : 0),
-                                  !apart && direction > 0, weights.data(), direction, round[task].utterances, sums[task])
-                .run();
-        }
+        for (size_t task = 0; task < round.size(); ++task)
+            failure.watch([&] {
+                for (int64_t band = 0; band < layer.bands; ++band) {
+                    sums[task].products.emplace_back(rounded_up(sizes.operand, 16) * sizes.activations);
+                    sums[task].bias.emplace_back(sizes.activations);
+                    sums[task].peephole.emplace_back(sizes.panels() * 3 * LANES);
+                }
+                const int64_t direction = round[task].direction;
+                [[maybe_unused]] const typename Products::Working working;
+                Backward<X, Products>(layer, sizes, tensors, gradients, gradients.inputs + (apart ? direction * inputs : 0),
+                                      !apart && direction > 0, weights.data(), direction, round[task].utterances, sums[task])
+                    .run();
+            });
+        failure.rethrow();
         for (int64_t direction = 0; direction < layer.directions; ++direction) {
             std::vector<WeightGradients> own;
             for (size_t task = 0; task < round.size(); ++task)
