@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.grid import GridLSTM, GridState, MultidimensionalLSTM
+from asr.grid.engines import ENGINES
 
 DOUBLE = {"dtype": torch.float64}
 FREQUENCY = [False, True]  # scanned both ways, and time forward alone
@@ -46,6 +47,26 @@ def test_pieces_of_any_size_give_what_one_piece_gives(
             outputs.append(output)
         torch.testing.assert_close(torch.cat(outputs, dim=1), whole, rtol=0, atol=1e-14)
         torch.testing.assert_close(state, last, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("products", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "options", [{}, {"depth": "lstm", "bidirectional": FREQUENCY}, {"axes": 1}, {"bands": 2, "peepholes": True}], ids=str
+)
+def test_pieces_on_the_kernel_give_what_one_piece_gives(options: dict[str, Any], products: torch.dtype) -> None:
+    module = GridLSTM(3, 5, 2, engine="cpu", **options)
+    if ENGINES["cpu"].refusal(module.options, torch.device("cpu"), products):
+        pytest.skip("the kernel is not there")
+    x = grid_of(module, batch=2).float()
+    with torch.autocast("cpu", products, enabled=products != torch.float32):
+        whole, last = module(x)
+        for size in (1, 2, 3, 4):
+            state, outputs = None, []
+            for piece in x.split(size, dim=1):
+                output, state = module(piece, None, state)
+                outputs.append(output)
+            torch.testing.assert_close(torch.cat(outputs, dim=1), whole, rtol=0, atol=1e-6)
+            torch.testing.assert_close(state, last, rtol=0, atol=1e-6)
 
 
 @every_streamed
