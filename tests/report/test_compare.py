@@ -198,9 +198,7 @@ def test_the_step_of_outdated_scores_is_named(make_run):
     assert read_runs([run])
     (run / "checkpoints").mkdir()
     (run / "checkpoints" / "best.ckpt").write_bytes(b"weights")
-    with pytest.raises(
-        InputError, match=r"step 120: .*best.ckpt has been .* `asr test .*grid --split test`"
-    ):
+    with pytest.raises(InputError, match=r"step 120: .*best.ckpt has been .* `asr test .*grid --split test`"):
         read_runs([run])
     digest = hashlib.sha256(b"weights").hexdigest()
     make_run("grid", model={"source": "elsewhere/checkpoints/best.ckpt", "sha256": digest, "step": 120})
