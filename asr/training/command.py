@@ -220,6 +220,7 @@ class FitCLI(LightningCLI):
             rank_zero_info(f"warm start from {self.config.init_from}\n{report}")
         with folder.claimed(new=resumed is None):
             if rank_zero_only.rank == 0:
+                tell_engines()
                 folder.write_config(self.parser.dump(self.config, skip_none=False))
             if resumed is not None:
                 rank_zero_info(f"continuing from {resumed.path}, step {resumed.step}")
@@ -238,6 +239,19 @@ class FitCLI(LightningCLI):
             if self.failure.reason is not None:
                 raise InputError(self.failure.reason) from error
             raise
+
+
+class _OnStandardError(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"grid LSTM: {record.getMessage()}", file=sys.stderr)
+
+
+def tell_engines() -> None:
+    """Show what the Grid LSTM says of its engines: which one runs, which are passed over, and why."""
+    logger = logging.getLogger("asr.grid")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _OnStandardError) for handler in logger.handlers):
+        logger.addHandler(_OnStandardError())
 
 
 def plain_options(cli: FitCLI) -> dict[str, Any]:
