@@ -5,7 +5,7 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -218,9 +218,8 @@ class FitCLI(LightningCLI):
         if self.config.init_from is not None:
             report = warm_start(self.model.model, self.model.tokenizer.tokens, load_model(self.config.init_from))
             rank_zero_info(f"warm start from {self.config.init_from}\n{report}")
-        with folder.claimed(new=resumed is None):
+        with folder.claimed(new=resumed is None), engines_told():
             if rank_zero_only.rank == 0:
-                tell_engines()
                 folder.write_config(self.parser.dump(self.config, skip_none=False))
             if resumed is not None:
                 rank_zero_info(f"continuing from {resumed.path}, step {resumed.step}")
@@ -246,12 +245,19 @@ class _OnStandardError(logging.Handler):
         print(f"grid LSTM: {record.getMessage()}", file=sys.stderr)
 
 
-def tell_engines() -> None:
+@contextlib.contextmanager
+def engines_told() -> Iterator[None]:
     """Show what the Grid LSTM says of its engines: which one runs, which are passed over, and why."""
-    logger = logging.getLogger("asr.grid")
-    logger.setLevel(logging.INFO)
-    if not any(isinstance(handler, _OnStandardError) for handler in logger.handlers):
-        logger.addHandler(_OnStandardError())
+    logger, handler = logging.getLogger("asr.grid"), _OnStandardError()
+    level = logger.level
+    if rank_zero_only.rank == 0:
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 def plain_options(cli: FitCLI) -> dict[str, Any]:
