@@ -266,7 +266,8 @@ def test_an_audio_file_that_vanishes_during_training_is_named(tmp_path: Path, co
             if line.startswith("run: epoch 2/"):
                 (root / "audio" / "train-003.flac").unlink()
     assert process.returncode == 1, lines
-    assert re.match(r"error: utterance 'train-003': .*train-003.flac", lines[-1]), lines
+    errors = [line for line in lines if line.startswith("error:")]  # libtorch may add frames of a store that is gone
+    assert re.match(r"error: utterance 'train-003': .*train-003.flac", errors[-1]), lines
     assert not any("Traceback" in line for line in lines)
 
 
