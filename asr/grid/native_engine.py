@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from asr.grid import triton_scan
-from asr.grid.layers import full_precision
 from asr.grid.native import build
 from asr.grid.options import (
     Direction,
@@ -19,6 +18,7 @@ from asr.grid.options import (
     MultidimensionalOptions,
     Options,
 )
+from asr.grid.recorded import lstm
 from asr.grid.scan import EVERYTHING, MEMORY, NOTHING, Scanned, scan
 
 MOST_AXES = 8
@@ -216,19 +216,10 @@ def depth_transform(
         hidden and memory that leave along depth, (B, *extents, D, H) each, in the memory's type.
     """
     gates = depth_gates(inputs.to(seen.dtype), seen, weights, options, directions)
-    with full_precision(inputs.device):
-        *before, g, o = gates.to(memory.dtype).chunk(options.gates, dim=-1)
-        at_i_f_o: list[Tensor | float] = [0.0] * (options.gates - 1)
-        if weights.peephole is not None:
-            bands = _by_cell(weights.peephole, options.bands, directions, inputs.shape[-2])
-            at_i_f_o = list(bands.chunk(options.gates - 1, dim=-1))
-        f = (before[-1] + at_i_f_o[-2] * memory).sigmoid()
-        i = 1 - f if options.coupled else (before[0] + at_i_f_o[0] * memory).sigmoid()
-        memory = f * memory + i * g.tanh()
-        if options.cell_clip is not None:
-            memory = memory.clamp(-options.cell_clip, options.cell_clip)
-        o = (o + at_i_f_o[-1] * memory).sigmoid()
-        return (o * memory).tanh() if options.output_gate == "inside" else o * memory.tanh(), memory
+    peephole = None
+    if weights.peephole is not None:
+        peephole = _by_cell(weights.peephole, options.bands, directions, inputs.shape[-2])
+    return lstm(gates.to(memory.dtype), memory, peephole, options)
 
 
 def depth_gates(x: Tensor, seen: Tensor, weights: LayerWeights, options: GridOptions, directions: int) -> Tensor:

@@ -136,7 +136,7 @@ def masked(rows: Tensor, mask: Tensor) -> Tensor:
 
 
 def lstm(gates: Tensor, memory: Tensor, peephole: Tensor | None, options: GridOptions) -> tuple[Tensor, Tensor]:
-    """Pre-activations (D, n, G * H) and memory (D, n, H) -> hidden, before its projection, and memory."""
+    """Pre-activations (..., G * H) and memory (..., H) -> hidden, before its projection, and memory."""
     *pre_i, pre_f, pre_g, pre_o = gates.chunk(options.gates, dim=-1)
     pre_i = pre_i or [pre_f]
     if peephole is not None:
