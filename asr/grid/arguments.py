@@ -274,11 +274,9 @@ def _check_state_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], devic
         raise ValueError(f"the state's {name} must be on {device}, got {tensor.device}")
 
 
-def without_padding(values: Tensor, lengths: Tensor, padded: bool) -> Tensor:
-    """Values (B, *extents, C), zero at padded cells; the tensor itself where nothing is padded."""
-    if not padded:
-        return values
-    return values.masked_fill(~real_cells(values.shape[1:-1], lengths).unsqueeze(-1), 0)
+def without_padding(values: Tensor, padded: Tensor | None) -> Tensor:
+    """Values (B, *extents, C), zero at padded cells (B, *extents, 1); the tensor itself where nothing is padded."""
+    return values if padded is None else values.masked_fill(padded, 0)
 
 
 def real_cells(extents: Sequence[int], lengths: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from asr.grid.arguments import (
     input_sizes_fit,
     one_of,
     probability,
+    real_cells,
     without_padding,
 )
 from asr.grid.engines import choose_engine, known_engine
@@ -206,12 +207,13 @@ class GridLSTM(nn.Module):
             ValueError: shape, type, lengths or state are wrong, or the engine cannot run the options there; the
                 message names value and limit.
         """
-        padded = lengths is not None
+        whole = lengths is None
         parameter = self._each_layer()[0].weight_ih
         check_input(input, self.options.axes, self.input_size, parameter.device)
         lengths = checked_lengths(input, lengths, self.options.axes)
         bands_fit(self.options.bands, input)
         extents = tuple(input.shape[1:-1])
+        padded = None if whole else ~real_cells(extents, lengths).unsqueeze(-1)
         options = self.options if self.training else replace(self.options, recurrent_dropout=0.0)
         given = self._given(state, extents, lengths, parameter.dtype)
         products = product_type(input.device, parameter.dtype)
@@ -219,8 +221,8 @@ class GridLSTM(nn.Module):
         with full_precision(input.device):
             scan = engine(extents, lengths, self.directions, products, self.recompute)
             # no name is given to what enters, so that it is freed as soon as it was used
-            output, left = self._run(scan, without_padding(input.to(parameter.dtype), lengths, padded), options, given)
-            return without_padding(output, lengths, padded), left
+            output, left = self._run(scan, without_padding(input.to(parameter.dtype), padded), options, given)
+            return without_padding(output, padded), left
 
     def _run(
         self, scan: Engine, x: Tensor, options: GridOptions, given: list[LayerState | None]

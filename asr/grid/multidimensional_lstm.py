@@ -17,6 +17,7 @@ from asr.grid.arguments import (
     equal_if_tied,
     one_of,
     probability,
+    real_cells,
     without_padding,
 )
 from asr.grid.engines import choose_engine, known_engine
@@ -141,12 +142,13 @@ class MultidimensionalLSTM(nn.Module):
         Raises:
             ValueError: shape, type, lengths or state are wrong; the message names value and limit.
         """
-        padded = lengths is not None
+        whole = lengths is None
         layers = self._each_layer()
         check_input(input, self.options.axes, self.input_size, layers[0].weight_ih.device)
         lengths = checked_lengths(input, lengths, self.options.axes)
         bands_fit(self.options.bands, input)
         extents = tuple(input.shape[1:-1])
+        padded = None if whole else ~real_cells(extents, lengths).unsqueeze(-1)
         dtype = layers[0].weight_ih.dtype
         leading = (self.num_layers, len(self.directions), len(input), *extents[1:])
         size = self.options.hidden_size
@@ -154,7 +156,7 @@ class MultidimensionalLSTM(nn.Module):
         products = product_type(input.device, layers[0].weight_ih.dtype)
         engine = choose_engine(self.engine, self.options, input.device, products)
         with full_precision(input.device):
-            x = without_padding(input.to(dtype), lengths, padded)
+            x = without_padding(input.to(dtype), padded)
             scan = engine(extents, lengths, self.directions, products)
             left = []
             for number, (layer, merge) in enumerate(zip(layers, self.merges, strict=True)):
@@ -164,7 +166,7 @@ class MultidimensionalLSTM(nn.Module):
                 left.append(result.state)
             state_out = GridState.of(left)
             assert state_out is not None
-            return without_padding(x, lengths, padded), state_out
+            return without_padding(x, padded), state_out
 
     def _each_layer(self) -> list[ScanParameters]:
         """The parameters of every layer, which are the same for all if they are tied."""
