@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "vectors.h"
 
@@ -71,6 +72,19 @@ inline void rows_of_product(int columns, int64_t depth, const float* a, int64_t 
         tile<M, 1>(depth, a, a_row, a_step, b + j, b_step, start ? start + j : nullptr, start_row, c + j, c_row);
 }
 
+// Calls run with the number of rows, 1 to 6, as a constant.
+template <class Run>
+void with_rows(int rows, Run run) {
+    switch (rows) {
+        case 6: return run(std::integral_constant<int, 6>());
+        case 5: return run(std::integral_constant<int, 5>());
+        case 4: return run(std::integral_constant<int, 4>());
+        case 3: return run(std::integral_constant<int, 3>());
+        case 2: return run(std::integral_constant<int, 2>());
+        case 1: return run(std::integral_constant<int, 1>());
+    }
+}
+
 // Products of float32 rows.
 struct FloatProducts {
     using Number = float;
@@ -103,14 +117,9 @@ struct FloatProducts {
    private:
     static void product(int rows, int columns, int64_t depth, const float* a, int64_t a_row, int64_t a_step, const float* b,
                         int64_t b_step, const float* start, int64_t start_row, float* c, int64_t c_row) {
-        switch (rows) {
-            case 6: return rows_of_product<6>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-            case 5: return rows_of_product<5>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-            case 4: return rows_of_product<4>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-            case 3: return rows_of_product<3>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-            case 2: return rows_of_product<2>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-            case 1: return rows_of_product<1>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-        }
+        with_rows(rows, [&](auto count) {
+            rows_of_product<count>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+        });
     }
 };
 

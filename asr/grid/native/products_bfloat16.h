@@ -146,14 +146,9 @@ struct PairProducts {
 
     static void product(int rows, int columns, int64_t depth, const int32_t* a, int64_t a_row, int64_t a_step,
                         const BFloat16* b, int64_t b_step, const float* start, int64_t start_row, float* c, int64_t c_row) {
-        switch (rows) {
-            case 6: return pair_rows<6>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-            case 5: return pair_rows<5>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-            case 4: return pair_rows<4>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-            case 3: return pair_rows<3>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-            case 2: return pair_rows<2>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-            case 1: return pair_rows<1>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
-        }
+        with_rows(rows, [&](auto count) {
+            pair_rows<count>(columns, depth, a, a_row, a_step, b, b_step, start, start_row, c, c_row);
+        });
     }
 };
 
