@@ -32,6 +32,15 @@ def grid_of(module: nn.Module, batch: int) -> Tensor:
     return torch.randn(batch, 5, *(3, 2)[: module.options.axes - 1], 3, **DOUBLE)
 
 
+def in_pieces(module: nn.Module, x: Tensor, size: int) -> tuple[Tensor, GridState | None]:
+    """Output and last state of an input that is fed in pieces of so many frames."""
+    state, outputs = None, []
+    for piece in x.split(size, dim=1):
+        output, state = module(piece, None, state)
+        outputs.append(output)
+    return torch.cat(outputs, dim=1), state
+
+
 @every_engine
 @every_streamed
 def test_pieces_of_any_size_give_what_one_piece_gives(
@@ -41,11 +50,8 @@ def test_pieces_of_any_size_give_what_one_piece_gives(
     x = grid_of(module, batch=1)
     whole, last = module(x)
     for size in (1, 2, 3, 4):
-        state, outputs = None, []
-        for piece in x.split(size, dim=1):
-            output, state = module(piece, None, state)
-            outputs.append(output)
-        torch.testing.assert_close(torch.cat(outputs, dim=1), whole, rtol=0, atol=1e-14)
+        output, state = in_pieces(module, x, size)
+        torch.testing.assert_close(output, whole, rtol=0, atol=1e-14)
         torch.testing.assert_close(state, last, rtol=0, atol=1e-14)
 
 
@@ -63,11 +69,8 @@ def test_pieces_on_the_kernel_give_what_one_piece_gives(options: dict[str, Any],
     with torch.autocast("cpu", products, enabled=products != torch.float32):
         whole, last = module(x)
         for size in (1, 2, 3, 4):
-            state, outputs = None, []
-            for piece in x.split(size, dim=1):
-                output, state = module(piece, None, state)
-                outputs.append(output)
-            torch.testing.assert_close(torch.cat(outputs, dim=1), whole, rtol=0, atol=1e-6)
+            output, state = in_pieces(module, x, size)
+            torch.testing.assert_close(output, whole, rtol=0, atol=1e-6)
             torch.testing.assert_close(state, last, rtol=0, atol=1e-6)
 
 
