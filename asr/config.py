@@ -42,7 +42,7 @@ def config_chain(path: Path | str) -> list[Path]:
         if current.resolve() in [file.resolve() for file in chain]:
             raise InputError(f"{path}: its bases form a circle at {current}")
         chain.insert(0, current)
-        base = _read(current).get("base")
+        base = read_yaml(current).get("base")
         if base is not None and not isinstance(base, str):
             raise InputError(f"{current}: base must be the path of a file, got {base!r}")
         current = current.parent / base if base else None
@@ -60,9 +60,9 @@ def read_config(path: Path | str) -> dict[str, Any]:
     """
     merged: dict[str, Any] = {}
     for file in config_chain(path):
-        content = _read(file)
-        _check_blocks(content, file)
-        merged = _merge(merged, content)
+        content = read_yaml(file)
+        check_blocks(content, file)
+        merged = merge(merged, content)
     merged.pop("base", None)
     return merged
 
@@ -154,7 +154,12 @@ def _number(value: Any) -> float:
     return number
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The options in a YAML file, as they stand there.
+
+    Raises:
+        InputError: it cannot be read, is not YAML, or holds something else; the message names it.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -167,8 +172,12 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_blocks(content: dict[str, Any], path: Path) -> None:
-    """Refuse unknown options, and values in the place of blocks."""
+def check_blocks(content: dict[str, Any], path: Path) -> None:
+    """Refuse unknown options of a configuration, and values in the place of blocks.
+
+    Raises:
+        InputError: naming file, key and value.
+    """
     for place in (*OPTIONS, *_FURTHER_BLOCKS):
         block: Any = content
         for key in place.split(".") if place else ():
@@ -200,11 +209,16 @@ def _short(value: Any, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def _merge(under: Any, over: Any) -> Any:
+def merge(under: Any, over: Any) -> Any:
+    """One configuration over another, key by key; an encoder of another class replaces the one below.
+
+    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
+    {'a': {'b': 1, 'c': 3}}
+    """
     if isinstance(under, dict) and over is None:
         return under  # a block whose lines are all commented out
     if not (isinstance(under, dict) and isinstance(over, dict)):
         return over
     if "class_path" in over and over["class_path"] != under.get("class_path"):
         return over
-    return {**under, **{key: _merge(under.get(key), value) for key, value in over.items()}}
+    return {**under, **{key: merge(under.get(key), value) for key, value in over.items()}}

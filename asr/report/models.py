@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from asr.errors import InputError
-from asr.experiment import NoModelError, read_experiment
+from asr.experiment import Experiment, NoModelError, read_experiment
 from asr.model import CTCModel
 from asr.report.compare import plain_table
 
@@ -53,13 +53,17 @@ def summarize(path: Path | str, tokens: int = CHARACTERS) -> ModelSummary:
         NoModelError: there is no model.encoder.
         InputError: the file or its model block cannot be used; the message names it.
     """
-    experiment = read_experiment(path)
+    return summary_of(read_experiment(path), tokens)
+
+
+def summary_of(experiment: Experiment, tokens: int) -> ModelSummary:
+    """The same of a configuration that was read; errors as for `summarize`."""
     features = experiment.features()
     with torch.device("meta"):
         model = CTCModel(experiment.encoder(features.num_mels), tokens)
     frames_per_second = features.sample_rate / features.hop_length
     return ModelSummary(
-        config=str(path),
+        config=str(experiment.path),
         encoder=type(model.encoder).__name__,
         parameters=model.parameter_count(),
         multiply_adds_per_second=round(model.multiply_adds(round(SECONDS * frames_per_second)) / SECONDS),
