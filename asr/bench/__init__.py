@@ -2,6 +2,7 @@
 
 workload      sizes, and the FLOPs and bytes that follow from them by closed formulas
 candidates    what is compared, each as a function to be called
+loops         the loops over cells among them
 timing        turns of all candidates, round after round
 memory        the peak of one candidate, in a process of its own
 rows          measurements -> rows -> a table

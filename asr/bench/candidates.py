@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from asr.bench.loops import PublicStyleGrid, cell_by_cell
 from asr.bench.workload import Mode, Workload
 from asr.grid import GridLSTM
 from asr.grid.engines import ENGINES
 
 LOOP = "loop"
+PUBLIC_LOOP = "loop (public style)"
 LSTM = "nn.LSTM"
 FOLDED = "nn.LSTM B*F"
 PRODUCTS = ("product of a step", "large product")
@@ -42,7 +44,7 @@ class Setting(NamedTuple):
 
 
 def build(name: str, workload: Workload, setting: Setting) -> Callable[[], object]:
-    """The candidate of that name: an engine, `LOOP`, `LSTM` or `FOLDED`. Weights and inputs are made here.
+    """The candidate of that name: an engine, a loop, `LSTM` or `FOLDED`. Weights and inputs are made here.
 
     Raises:
         RefusedError: an engine does not run on this machine or in this type.
@@ -51,6 +53,8 @@ def build(name: str, workload: Workload, setting: Setting) -> Callable[[], objec
         return engine(name, workload, setting)
     if name == LOOP:
         return loop(workload, setting)
+    if name == PUBLIC_LOOP:
+        return public_loop(workload, setting)
     h = workload.equal_lstm_size
     batch, size = {
         LSTM: (workload.batch, (h, h)),
@@ -90,7 +94,7 @@ def engine(name: str, workload: Workload, setting: Setting) -> Callable[[], obje
 
 
 def loop(workload: Workload, setting: Setting) -> Callable[[], object]:
-    """The definition's loop over cells, as fast as plain PyTorch allows: see `cell_by_cell`."""
+    """The definition's loop over cells, as fast as plain PyTorch allows: see `asr.bench.loops.cell_by_cell`."""
     rows = workload.input_size + 2 * workload.hidden_size
     gates = 8 * workload.hidden_size
     options: Any = {"device": setting.device, "dtype": setting.type}
@@ -100,38 +104,11 @@ def loop(workload: Workload, setting: Setting) -> Callable[[], object]:
     return _run(lambda: cell_by_cell(inputs, weight, bias), [inputs, weight, bias], setting)
 
 
-def cell_by_cell(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A 2-D Grid LSTM layer, one cell of all utterances after the other.
-
-    A cell is one product and ten other operations: the sigmoids of both axes are one pass, as are their tanhs.
-    unbind and stack keep the backward pass linear in cells, which indexing would not.
-
-    Args:
-        inputs: (B, T, F, I).
-        weight: (I + 2H, 8H), over input, hidden along time, hidden along frequency; columns are the gates i, f, o, g,
-            each of both axes (time, frequency).
-        bias: (8H,).
-
-    Returns:
-        (B, T, F, 2H), the hidden vectors of both axes side by side.
-    """
-    size = len(bias) // 8
-    border = inputs.new_zeros(len(inputs), size)
-    along_time = [(border, border)] * inputs.shape[2]
-    outputs = []
-    for frame in inputs.unbind(1):
-        h_freq, m_freq = border, border
-        for f, x in enumerate(frame.unbind(1)):
-            h_time, m_time = along_time[f]
-            gates = torch.addmm(bias, torch.cat((x, h_time, h_freq), 1), weight)
-            sigmoids, candidate = torch.split(gates, [6 * size, 2 * size], 1)
-            i, forget, o = sigmoids.sigmoid().chunk(3, 1)
-            memory = torch.addcmul(forget * torch.cat((m_time, m_freq), 1), i, candidate.tanh())
-            hidden = o * memory.tanh()
-            outputs.append(hidden)
-            (h_time, h_freq), (m_time, m_freq) = hidden.chunk(2, 1), memory.chunk(2, 1)
-            along_time[f] = (h_time, m_time)
-    return torch.stack(outputs, 1).view(*inputs.shape[:3], -1)
+def public_loop(workload: Workload, setting: Setting) -> Callable[[], object]:
+    """The same loop as other implementations have it: see `asr.bench.loops.PublicStyleGrid`."""
+    module = PublicStyleGrid(workload.input_size, workload.hidden_size).to(setting.device, setting.type)
+    inputs = _inputs((workload.batch, workload.time, workload.frequency, workload.input_size), setting)
+    return _run(lambda: module(inputs), [inputs, *module.parameters()], setting)
 
 
 def products(workload: Workload, setting: Setting) -> dict[str, tuple[int, Callable[[], object]]]:

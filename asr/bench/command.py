@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from asr.bench.candidates import DTYPES, FOLDED, LARGE, LOOP, LSTM, Setting
+from asr.bench.candidates import DTYPES, FOLDED, LARGE, LOOP, LSTM, PUBLIC_LOOP, Setting
 from asr.bench.plot import sweep_picture
 from asr.bench.rows import Case, Effort, Row, measure, tables
 from asr.bench.stored import FORMULAS
@@ -33,7 +33,8 @@ NOTES = """\
 Medians of rounds in which all candidates take turns. FLOPs of the products: 2 B T F 8H (I + 2H) forward, three times
 that with the backward pass. "of nn.LSTM": of the rate of the nn.LSTM(h, h) over (B, T) with as many FLOPs; "of B*F": of
 the rate of nn.LSTM(I, H) at batch B*F; "of product": of the rate of the fastest plain matrix product, which is
-that of a full anti-diagonal or {large}; "of loop": of the rate of a loop over cells in plain PyTorch.
+that of a full anti-diagonal or {large}; "of loop": of the rate of a loop over cells in plain PyTorch in its fastest
+form; "of public": of the rate of that loop as public implementations have it.
 Peak: growth of {memory}. Formulas, for C = B T F, A = 2, n bytes a number, P parameters, m = min(T, F),
 S = B m (m + 1) / 2, and some MB:"""
 
@@ -98,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
     wanted = cases(options)
     if not wanted:
         grid.error("--modes leaves nothing to measure: that size is measured forward only")
-    names = [*options.engines, *(() if options.no_loop else (LOOP,)), LSTM, FOLDED]
+    names = [*options.engines, *(() if options.no_loop else (LOOP, PUBLIC_LOOP)), LSTM, FOLDED]
     rows = run(wanted, names, Effort(options.rounds, options.warmup, not options.no_memory))
     place = torch.cuda.get_device_name() if options.device == "cuda" else cpu_model()
     source = {"machine": place, "torch": torch.__version__, "commit": commit()}
@@ -147,8 +148,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     parser = argparse.ArgumentParser(prog="asr bench", description="Measure speed and memory on this machine.")
     grid = parser.add_subparsers(required=True, metavar="WHAT").add_parser(
         "grid",
-        help="the Grid LSTM's engines beside nn.LSTM, a loop over cells and plain matrix products",
-        description="Time the Grid LSTM (one layer, one direction) by each of its engines, a loop over its cells, "
+        help="the Grid LSTM's engines beside nn.LSTM, loops over cells and plain matrix products",
+        description="Time the Grid LSTM (one layer, one direction) by each of its engines, two loops over its cells, "
         "nn.LSTM of equal FLOPs, nn.LSTM at batch B*F, and plain matrix products, by turns in one run, and measure the "
         "peak of memory of each in a process of its own. Candidates that do not run here are named with the reason.",
     )
@@ -162,7 +163,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     add("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     add("--rounds", type=_positive(1), default=5, metavar="N", help="turns of each candidate (default: 5)")
     add("--warmup", type=_positive(1), default=1, metavar="N", help="turns before those that count (default: 1)")
-    add("--no-loop", action="store_true", help="leave out the loop over cells, which takes longest")
+    add("--no-loop", action="store_true", help="leave out the loops over cells, which take longest")
     add("--no-memory", action="store_true", help="do not measure memory")
     add("--json", metavar="FILE", help="write all rows to this file")
     add("--sweep", action="store_true", help=f"vary B, T, F and H around one size (default: {SWEEP_BASE})")

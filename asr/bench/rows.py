@@ -8,14 +8,17 @@ from typing import Any, NamedTuple
 
 import torch
 
-from asr.bench.candidates import FOLDED, LOOP, LSTM, PRODUCTS, RefusedError, Setting, build, products
+from asr.bench.candidates import FOLDED, LOOP, LSTM, PRODUCTS, PUBLIC_LOOP, RefusedError, Setting, build, products
 from asr.bench.memory import Growth, peak_growth
 from asr.bench.stored import predicted_bytes
 from asr.bench.timing import Timing, interleave
 from asr.bench.workload import Workload
 from asr.report.compare import plain_table
 
-HEADINGS = ("", "ms", "quartiles", "GFLOP/s", "of nn.LSTM", "of B*F", "of product", "of loop", "peak MB", "formula MB")
+HEADINGS = (
+    "", "ms", "quartiles", "GFLOP/s", "of nn.LSTM", "of B*F", "of product", "of loop", "of public",
+    "peak MB", "formula MB",
+)  # fmt: skip
 
 
 class Case(NamedTuple):
@@ -53,7 +56,8 @@ class Row:
         ratio_to_nn_lstm: its GFLOP/s over those of nn.LSTM of equal FLOPs.
         ratio_to_folded_nn_lstm: over those of nn.LSTM(I, H) at batch B*F.
         ratio_to_product: over those of the fastest plain matrix product.
-        ratio_to_loop: over those of the loop over cells.
+        ratio_to_loop: over those of the loop over cells in its fastest form.
+        ratio_to_public_loop: over those of that loop as other implementations have it.
         peak_bytes: growth of the peak of memory; None where it was not measured.
         predicted_bytes: what the formula says (`asr.bench.stored`).
         skipped: why there are no figures; None where there are.
@@ -79,6 +83,7 @@ class Row:
     ratio_to_folded_nn_lstm: float | None = None
     ratio_to_product: float | None = None
     ratio_to_loop: float | None = None
+    ratio_to_public_loop: float | None = None
     peak_bytes: int | None = None
     predicted_bytes: int | None = None
     skipped: str | None = None
@@ -90,7 +95,7 @@ class Row:
 
 
 def flops_of(name: str, case: Case) -> int:
-    """FLOPs of an engine, the loop or a reference."""
+    """FLOPs of an engine, a loop or a reference."""
     workload, mode = case.workload, case.setting.mode
     if name == LSTM:
         return workload.equal_lstm_flops(mode)
@@ -159,6 +164,7 @@ def make_rows(
                 "ratio_to_folded_nn_lstm": over(name, rates.get(FOLDED)),
                 "ratio_to_product": over(name, limit),
                 "ratio_to_loop": over(name, rates.get(LOOP)),
+                "ratio_to_public_loop": over(name, rates.get(PUBLIC_LOOP)),
                 "peak_bytes": growths[name].peak_bytes if name in growths else None,
                 "predicted_bytes": predicted_bytes(name, workload, setting),
             }
@@ -198,6 +204,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         _decimal(row.ratio_to_folded_nn_lstm, 3),
         _decimal(row.ratio_to_product, 3),
         _decimal(row.ratio_to_loop, 2),
+        _decimal(row.ratio_to_public_loop, 2),
         _decimal(row.peak_bytes, 1, 1e6),
         _decimal(row.predicted_bytes, 1, 1e6),
     )

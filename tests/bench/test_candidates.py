@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from asr.bench import candidates
-from asr.bench.candidates import FOLDED, LOOP, LSTM, RefusedError, Setting, build, cell_by_cell
+from asr.bench.candidates import FOLDED, LOOP, LSTM, PUBLIC_LOOP, RefusedError, Setting, build
+from asr.bench.loops import PublicStyleGrid, cell_by_cell
 from asr.bench.workload import Workload
 from asr.grid import GridLSTM
 
@@ -30,7 +31,23 @@ def test_the_loop_computes_the_grid_lstm_of_the_definition():
     torch.testing.assert_close(cell_by_cell(inputs, weight, as_the_loop_has_them(bias)), expected)
 
 
-@pytest.mark.parametrize("name", ["wavefront", "definition", LOOP])
+def test_the_loop_in_public_style_computes_the_grid_lstm_of_the_definition_and_its_gradients():
+    b, t, f, i, h = vars(SMALL).values()
+    grid, public = GridLSTM(i, h, engine="definition"), PublicStyleGrid(i, h)
+    weight_ih, weight_hh, bias = (parameter[0].detach() for parameter in grid.layers[0].parameters())
+    for rows, linear in zip(torch.cat([weight_ih, weight_hh], dim=1).chunk(2), public.axes, strict=True):
+        linear.weight.data = rows
+    for rows, linear in zip(bias.chunk(2), public.axes, strict=True):
+        linear.bias.data = rows
+    x = torch.randn(b, t, f, i, requires_grad=True)
+    output, expected = public(x), grid(x)[0]
+    torch.testing.assert_close(output, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(output.square().sum(), x), torch.autograd.grad(expected.square().sum(), x)
+    )
+
+
+@pytest.mark.parametrize("name", ["wavefront", "definition", LOOP, PUBLIC_LOOP])
 def test_a_grid_returns_both_hidden_vectors_of_every_cell(name):
     assert build(name, SMALL, FORWARD)().shape == (2, 4, 3, 2 * 6)
 
@@ -40,7 +57,7 @@ def test_the_references_run_over_time_with_the_sizes_of_the_definition():
     assert build(FOLDED, SMALL, FORWARD)().shape == (4, 2 * 3, 6)
 
 
-@pytest.mark.parametrize("name", ["wavefront", LOOP, LSTM, FOLDED])
+@pytest.mark.parametrize("name", ["wavefront", LOOP, PUBLIC_LOOP, LSTM, FOLDED])
 def test_training_computes_gradients_of_the_input_and_every_parameter(name):
     gradients = build(name, SMALL, TRAINING)()
     numbers = sum(gradient.numel() for gradient in gradients[1:])

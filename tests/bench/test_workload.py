@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from asr.bench.candidates import cell_by_cell
+from asr.bench.loops import cell_by_cell
 from asr.bench.workload import Workload
 
 WORKLOADS = [Workload(2, 5, 3, 4, 6), Workload(1, 3, 4, 7, 2), Workload(3, 2, 2, 1, 1)]
