@@ -1,0 +1,86 @@
+"""The splits of the real corpora share no speaker and no recording; shared sentences are counted.
+
+What is compared comes from the files themselves: a FLAC file's header holds the MD5 sum of its samples.
+"""
+
+import gzip
+import itertools
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from data_prep.cli import main
+
+AN4_SPEAKERS = {"train": 66, "dev": 8, "test": 10}
+TRAIN_CLEAN_100_DEV_SPEAKERS = "19,26,27"
+
+
+@pytest.fixture(scope="module")
+def an4(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("an4") / "data"
+    assert main(["an4", str(corpora / "an4"), str(root), "--jobs", "1"]) == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def librispeech(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not (corpora / "LibriSpeech" / "train-clean-5").is_dir():
+        pytest.skip("no train-clean-5 of LibriSpeech in ASR_CORPORA")
+    root = tmp_path_factory.mktemp("librispeech") / "data"
+    options = ["--train", "train-clean-5", "train-clean-100", "--dev-speakers", TRAIN_CLEAN_100_DEV_SPEAKERS]
+    assert main(["librispeech", str(corpora), str(root), *options, "--test", "dev-clean", "--jobs", "2"]) == 0
+    return root
+
+
+def rows(root: Path, split: str) -> list[dict]:
+    with gzip.open(root / f"{split}.jsonl.gz", "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def speakers(root: Path, split: str) -> set[str]:
+    return {row["supervisions"][0]["speaker"] for row in rows(root, split)}
+
+
+def sample_digests(root: Path, split: str) -> set[bytes]:
+    """The MD5 sums of the decoded samples, as the files' headers have them (bytes 26 to 41 of a FLAC file)."""
+    digests = set()
+    for row in rows(root, split):
+        with (root / row["recording"]["sources"][0]["source"]).open("rb") as file:
+            header = file.read(42)
+        assert header[:4] == b"fLaC"
+        assert any(header[26:42]), "the file has no digest"
+        digests.add(header[26:42])
+    return digests
+
+
+def texts(root: Path, split: str) -> list[str]:
+    return [row["supervisions"][0]["text"] for row in rows(root, split)]
+
+
+@pytest.mark.parametrize("corpus", ["an4", "librispeech"])
+def test_splits_share_no_speaker_and_no_recording(corpus: str, request: pytest.FixtureRequest) -> None:
+    root = request.getfixturevalue(corpus)
+    for one, other in itertools.combinations(("train", "dev", "test"), 2):
+        assert not speakers(root, one) & speakers(root, other)
+        assert not sample_digests(root, one) & sample_digests(root, other)
+
+
+@pytest.mark.parametrize("corpus", ["an4", "librispeech"])
+def test_sentences_of_training_among_those_tested_are_counted_and_stated(
+    corpus: str, request: pytest.FixtureRequest
+) -> None:
+    root = request.getfixturevalue(corpus)
+    report = (root / "verification.txt").read_text(encoding="utf-8")
+    known = set(texts(root, "train"))
+    for split in ("dev", "test"):
+        shared = sum(text in known for text in texts(root, split))
+        stated = re.search(rf"{split}: (\d+) of (\d+) utterances of {split} have a text that train has too", report)
+        assert (int(stated[1]), int(stated[2])) == (shared, len(texts(root, split))) if shared else stated is None
+
+
+def test_an4_keeps_its_official_test_set_whole(an4: Path, corpora: Path) -> None:
+    listed = (corpora / "an4" / "etc" / "an4_test.fileids").read_text(encoding="utf-8").split()
+    assert {row["id"] for row in rows(an4, "test")} == {line.rsplit("/", 1)[-1] for line in listed}
+    assert {split: len(speakers(an4, split)) for split in AN4_SPEAKERS} == AN4_SPEAKERS
