@@ -12,7 +12,7 @@ import torch
 from asr.errors import InputError
 from asr.experiment import Experiment, NoModelError, read_experiment
 from asr.model import CTCModel
-from asr.report.compare import plain_table
+from asr.report.tables import plain_table
 
 SECONDS = 10
 """Multiply-adds are those of an utterance of this length, so that what its edges cost is spread as it is in use."""

@@ -23,7 +23,7 @@ from asr.decode.recognition import compute_log_probs, seconds_per_frame
 from asr.errors import InputError
 from asr.files import atomic_writer
 from asr.model import LoadedModel, load_model
-from asr.report.compare import ScoredRun
+from asr.report.runs import ScoredRun
 from asr.score.errors import Alignment, ErrorCounts, align_words
 from asr.score.scores import Scores, score
 

@@ -10,7 +10,9 @@ from asr.cli import main as asr_main
 from asr.decode.hypotheses import Hypothesis, read_hypotheses, write_hypotheses
 from asr.errors import InputError
 from asr.files import read_json, write_json
-from asr.report.compare import HEADINGS, ScoredRun, check_comparable, main, notes, read_runs, table_rows
+from asr.report.compare import main
+from asr.report.runs import ScoredRun, check_comparable, read_runs
+from asr.report.tables import HEADINGS, notes, table_rows
 from asr.score.scores import score
 
 SCORES = {

@@ -1,0 +1,128 @@
+"""Runs and their scores as they are on disk, and whether they may stand in one table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asr.decode.hypotheses import Hypothesis, read_hypotheses
+from asr.errors import InputError
+from asr.files import read_json, sha256_of
+from asr.score.scores import name_some
+
+NEEDED: dict[str, Any] = {
+    "wer": float | int | None,
+    "cer": float | int | None,
+    "errors": int,
+    "words": int,
+    "utterances": int,
+    "reference_digest": str,
+}
+"""Keys of scores.json, and the types they must have, for a comparison."""
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A run and its scores.
+
+    Args:
+        path: the run folder, or the scores file, as it was given.
+        name: for tables.
+        scores: the content of its scores.json.
+        hypotheses: its hypotheses.jsonl, which need not exist.
+    """
+
+    path: Path
+    name: str
+    scores: Mapping[str, Any]
+    hypotheses: Path
+
+
+def read_runs(paths: Sequence[Path], split: str = "test") -> list[ScoredRun]:
+    """Read the scores of run folders, or scores files themselves. Runs are called by their folders.
+
+    Raises:
+        InputError: there are no scores for that split, they lack something that a comparison needs, or they are of an
+            earlier state of a run that was trained further.
+    """
+    suffix = "" if split == "test" else f"-{split}"
+    files = [path / f"scores{suffix}.json" if path.is_dir() else path for path in paths]
+    names = [path.resolve().name if path.is_dir() else path.stem for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    runs = []
+    for path, file, name in zip(paths, files, names, strict=True):
+        if path.is_dir() and not file.is_file():
+            raise InputError(f"{path} has no {file.name}: make it with `asr test {path} --split {split}`")
+        scores = _read_scores(file)
+        if path.is_dir():
+            _check_current(path, file, scores, split)
+        runs.append(ScoredRun(path, name, scores, file.parent / f"hypotheses{suffix}.jsonl"))
+    return runs
+
+
+def _check_current(run: Path, file: Path, scores: Mapping[str, Any], split: str) -> None:
+    """Refuse scores of weights that a run has no more, since it was trained further."""
+    model = scores.get("model") or {}
+    if not (model.get("sha256") and model.get("source")):
+        return
+    name = Path(model["source"]).name
+    for weights in (run / "checkpoints" / name, run / name):
+        if weights.is_file() and sha256_of(weights) != model["sha256"]:
+            step = "" if model.get("step") is None else f", that of step {model['step']}"
+            raise InputError(
+                f"{file} is of an earlier state of the run{step}: {weights} has been written anew since then; score "
+                f"it with `asr test {run} --split {split}`"
+            )
+
+
+def _read_scores(file: Path) -> dict[str, Any]:
+    scores = read_json(file)
+    if not isinstance(scores, dict):
+        raise InputError(f"{file} holds no scores")
+    for key, kinds in NEEDED.items():
+        if key not in scores or isinstance(scores[key], bool) or not isinstance(scores[key], kinds):
+            raise InputError(f"{file} holds no scores that can be compared: {key!r} is {scores.get(key)!r}")
+    return scores
+
+
+def check_comparable(runs: Sequence[ScoredRun]) -> None:
+    """Refuse runs that were not scored on the same utterances, references and normalisation.
+
+    Raises:
+        InputError: naming the first two runs that differ, and in what.
+    """
+    first = runs[0]
+    for other in runs[1:]:
+        normalizers = first.scores.get("normalizer"), other.scores.get("normalizer")
+        if normalizers[0] != normalizers[1]:
+            raise InputError(
+                f"{first.path} and {other.path} cannot be compared: their texts were normalised by {normalizers[0]!r} "
+                f"and by {normalizers[1]!r}; score both with the same `asr score --normalizer`"
+            )
+        if first.scores["reference_digest"] != other.scores["reference_digest"]:
+            raise InputError(f"{first.path} and {other.path} cannot be compared: {_difference(first, other)}")
+
+
+def _difference(first: ScoredRun, other: ScoredRun) -> str:
+    """What differs between the utterances and references of two runs, as far as their hypotheses files tell."""
+    if not (first.hypotheses.is_file() and other.hypotheses.is_file()):
+        return (
+            f"they were scored on different references ({first.scores['utterances']} and "
+            f"{other.scores['utterances']} utterances, {first.scores['words']} and {other.scores['words']} words)"
+        )
+    left, right = (_references(read_hypotheses(run.hypotheses)) for run in (first, other))
+    parts = [
+        f"{len(alone)} utterances are in {run.path} only ({name_some(alone, 3)})"
+        for run, alone in ((first, sorted(left.keys() - right.keys())), (other, sorted(right.keys() - left.keys())))
+        if alone
+    ]
+    changed = sorted(name for name in left.keys() & right.keys() if left[name] != right[name])
+    if changed:
+        name = changed[0]
+        parts.append(f"{len(changed)} references differ ({name}: {left[name]!r} and {right[name]!r})")
+    return "; ".join(parts) or "their scores.json and hypotheses.jsonl do not belong together: score them again"
+
+
+def _references(rows: Sequence[Hypothesis]) -> dict[str, str]:
+    return {row.id: row.reference or "" for row in rows}

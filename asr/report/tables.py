@@ -1,0 +1,117 @@
+"""The table of `asr compare`, and tables in plain text and Markdown."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asr.report.runs import ScoredRun
+
+HEADINGS = ("model", "parameters", "multiply-adds/s", "WER", "CER", "real-time factor", "training time")
+UNKNOWN = "–"
+
+
+def table_rows(runs: Sequence[ScoredRun]) -> list[tuple[str, ...]]:
+    """The cells of the table, a row a run, below `HEADINGS`."""
+    rows: list[tuple[str, ...]] = []
+    for run in runs:
+        model, scores = run.scores.get("model") or {}, run.scores
+        rows.append(
+            (
+                run.name,
+                _amount(model.get("parameters")),
+                _amount(model.get("multiply_adds_per_second")),
+                f"{_percent(scores['wer'])} ({scores['errors']}/{scores['words']})",
+                _percent(scores["cer"]),
+                _decimal(scores.get("real_time_factor")),
+                _duration(scores.get("training_seconds")),
+            )
+        )
+    return rows
+
+
+def _percent(rate: float | None) -> str:
+    return "undefined" if rate is None else f"{100 * rate:.2f} %"
+
+
+def _decimal(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.4f}"
+
+
+def _amount(value: float | None) -> str:
+    """A count, large ones in millions.
+
+    >>> _amount(1_234_567), _amount(950_000_000), _amount(4321)
+    ('1.23 M', '950 M', '4,321')
+    """
+    if value is None:
+        return UNKNOWN
+    if value < 100_000:
+        return f"{value:,.0f}"
+    return f"{value / 1e6:.0f} M" if value >= 100e6 else f"{value / 1e6:.2f} M"
+
+
+def _duration(seconds: float | None) -> str:
+    """Hours, minutes and seconds.
+
+    >>> _duration(3725.4), _duration(59.6)
+    ('1:02:05', '0:01:00')
+    """
+    if seconds is None:
+        return UNKNOWN
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def notes(runs: Sequence[ScoredRun]) -> list[str]:
+    """What must be known to read the table: the test set, and where real-time factors come from."""
+    scores = runs[0].scores
+    normalizer = scores.get("normalizer")
+    lines = [
+        f"{scores['utterances']} utterances, {scores['words']} words, "
+        + (f"normalised by {normalizer}." if normalizer else "no text normalisation recorded.")
+    ]
+    machines = {json.dumps(run.scores["machine"], sort_keys=True): run for run in runs if run.scores.get("machine")}
+    places = [
+        f"{run.name}: {_place(run.scores['machine'])}" if len(machines) > 1 else _place(run.scores["machine"])
+        for run in machines.values()
+    ]
+    if len(places) > 1:
+        lines.append(f"The real-time factors are not comparable, they come from {'; '.join(places)}.")
+    elif places:
+        lines.append(f"Real-time factors on {places[0]}.")
+    return lines
+
+
+def _place(machine: Mapping[str, Any]) -> str:
+    on = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
+    return f"{on}, {machine['processes']} process(es) with {machine['threads']} thread(s)"
+
+
+def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned by spaces, the first to the left and the others to the right.
+
+    >>> print(plain_table(["model", "WER"], [["grid", "9 %"], ["lstm", "10 %"]]))
+    model   WER
+    grid    9 %
+    lstm   10 %
+    """
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        name, *others = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        return "  ".join([name.strip().ljust(widths[0]), *others])
+
+    return "\n".join(line(cells) for cells in (headings, *rows))
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for a README.
+
+    >>> print(markdown_table(["model", "WER"], [["grid", "9 %"]]))
+    | model | WER |
+    |---|---:|
+    | grid | 9 % |
+    """
+    rule = "|" + "|".join(["---", *["---:"] * (len(headings) - 1)]) + "|"
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in (headings, *rows)]
+    return "\n".join([lines[0], rule, *lines[1:]])
