@@ -3,6 +3,8 @@
 import itertools
 import math
 from collections.abc import Sequence
+from numbers import Real
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,19 +29,62 @@ def one_of(name: str, value: str, choices: Sequence[str]) -> None:
     Raises:
         ValueError: it is none of them.
     """
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def yes_or_no(**options: bool) -> None:
+    """Options that are on or off.
+
+    Raises:
+        ValueError: one of them is no bool.
+    """
+    for name, value in options.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
 def probability(name: str, value: float) -> float:
     """A dropout probability.
 
     Raises:
-        ValueError: it is not in [0, 1).
+        ValueError: it is no number in [0, 1).
     """
-    if not 0 <= value < 1:
+    if not _finite(value) or not 0 <= value < 1:
         raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}")
     return value
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def dimensions(priority: Sequence[int | Literal["depth"]]) -> tuple[int | Literal["depth"], ...]:
+    """The priority dimensions, which `grid_options` compares with those that there are.
+
+    Raises:
+        ValueError: it is no list.
+    """
+    if not isinstance(priority, (list, tuple)):
+        raise ValueError(f"priority must be a list of axis numbers and 'depth', got {priority!r}")
+    return tuple(priority)
+
+
+def layer_options(
+    *, tied: bool, merge: str, bias: bool, forget_bias: float | None, layer_norm: bool, dropout: float
+) -> None:
+    """Options that the Grid LSTM and the multidimensional LSTM share, besides their sizes.
+
+    Raises:
+        ValueError: one of them is of a wrong type or value, or `forget_bias` is given without `bias`.
+    """
+    yes_or_no(tied=tied, bias=bias, layer_norm=layer_norm)
+    one_of("merge", merge, ("concat", "sum"))
+    probability("dropout", dropout)
+    if forget_bias is not None and not _finite(forget_bias):
+        raise ValueError(f"forget_bias must be a finite number or None, got {forget_bias!r}")
+    if forget_bias is not None and not bias:
+        raise ValueError(f"forget_bias={forget_bias!r} needs bias, got bias=False")
 
 
 def grid_options(options: GridOptions) -> GridOptions:
@@ -54,6 +99,7 @@ def grid_options(options: GridOptions) -> GridOptions:
     one_of("cell", options.cell, ("lstm", "gru", "rnn"))
     one_of("depth", options.depth, ("none", "lstm", "gru", "relu", "tanh", "identity"))
     one_of("output_gate", options.output_gate, ("outside", "inside"))
+    yes_or_no(shared=options.shared, peepholes=options.peepholes, coupled=options.coupled)
     probability("recurrent_dropout", options.recurrent_dropout)
     if options.recurrent_depth and options.depth != options.cell:
         raise ValueError(f"depth {options.depth!r} needs cell {options.depth!r}, got cell {options.cell!r}")
@@ -85,7 +131,7 @@ def _check_priority(options: GridOptions) -> None:
 
 
 def _check_lstm_alone(options: GridOptions) -> None:
-    if options.cell_clip is not None and not 0 < options.cell_clip < math.inf:
+    if options.cell_clip is not None and not (_finite(options.cell_clip) and options.cell_clip > 0):
         raise ValueError(f"cell_clip must be a positive number or None, got {options.cell_clip!r}")
     at_least("proj_size", options.proj_size, 0)
     if options.proj_size >= options.hidden_size:
@@ -106,18 +152,6 @@ def has_lstm_cells(what: str, options: GridOptions) -> None:
     if options.cell != "lstm" or not options.transforms:
         given = f"cell {options.cell!r}, axes={options.axes} and depth {options.depth!r}"
         raise ValueError(f"{what} needs LSTM cells, got {given}")
-
-
-def forget_bias_has_effect(forget_bias: float | None, bias: bool, options: GridOptions) -> None:
-    """Whether the forget gates that an initial bias is given for have one.
-
-    Raises:
-        ValueError: they have none.
-    """
-    if forget_bias is not None:
-        has_lstm_cells(f"forget_bias={forget_bias!r}", options)
-        if not bias:
-            raise ValueError(f"forget_bias={forget_bias!r} needs bias, got bias=False")
 
 
 def equal_if_tied(sizes: Sequence[int], tied: bool) -> None:
@@ -159,8 +193,9 @@ def directions(bidirectional: bool | Sequence[bool], axes: int) -> tuple[Directi
     """
     if axes == 0 and bidirectional is True:
         raise ValueError("bidirectional needs an axis, got bidirectional=True with axes=0")
-    per_axis = [bidirectional] * axes if isinstance(bidirectional, bool) else list(bidirectional)
-    if len(per_axis) != axes or not all(isinstance(both, bool) for both in per_axis):
+    per_axis = [bidirectional] * axes if isinstance(bidirectional, bool) else bidirectional
+    of_bools = isinstance(per_axis, (list, tuple)) and all(isinstance(both, bool) for both in per_axis)
+    if not of_bools or len(per_axis) != axes:
         raise ValueError(f"bidirectional must be a bool or a list of {axes} bools, one an axis, got {bidirectional!r}")
     return tuple(itertools.product(*((False, True) if both else (False,) for both in per_axis)))
 

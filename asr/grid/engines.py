@@ -31,7 +31,7 @@ def known_engine(name: str) -> str:
     Raises:
         ValueError: there is none of that name.
     """
-    if name != "auto" and name not in ENGINES:
+    if not isinstance(name, str) or (name != "auto" and name not in ENGINES):
         raise ValueError(f"engine must be 'auto' or one of {sorted(ENGINES)}, got {name!r}")
     return name
 

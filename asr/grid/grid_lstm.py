@@ -16,14 +16,15 @@ from asr.grid.arguments import (
     check_input,
     checked_lengths,
     checked_state,
+    dimensions,
     directions,
-    forget_bias_has_effect,
     grid_options,
+    has_lstm_cells,
     input_sizes_fit,
-    one_of,
-    probability,
+    layer_options,
     real_cells,
     without_padding,
+    yes_or_no,
 )
 from asr.grid.engines import choose_engine, known_engine
 from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision, product_type
@@ -140,14 +141,17 @@ class GridLSTM(nn.Module):
         engine: str = "auto",
     ) -> None:
         super().__init__()
-        one_of("merge", merge, ("concat", "sum"))
+        layer_options(
+            tied=tied, merge=merge, bias=bias, forget_bias=forget_bias, layer_norm=layer_norm, dropout=dropout
+        )
+        yes_or_no(recompute=recompute)
         self.options = grid_options(
             GridOptions(
                 axes=axes,
                 hidden_size=hidden_size,
                 cell=cell,
                 depth=depth,
-                priority=tuple(priority),
+                priority=dimensions(priority),
                 shared=shared,
                 output_gate=output_gate,
                 peepholes=peepholes,
@@ -158,13 +162,13 @@ class GridLSTM(nn.Module):
                 recurrent_dropout=recurrent_dropout,
             )
         )
-        forget_bias_has_effect(forget_bias, bias, self.options)
+        if forget_bias is not None:
+            has_lstm_cells(f"forget_bias={forget_bias!r}", self.options)
         self.input_size = at_least("input_size", input_size, 1)
         self.num_layers = at_least("num_layers", num_layers, 1)
         self.directions = directions(bidirectional, axes)
         self.recompute = recompute
         self.engine = known_engine(engine)
-        probability("dropout", dropout)
         scans = len(self.directions)
         merges = [
             Merge(scans, self.options.output_size, merge, layer_norm, dropout if number + 1 < num_layers else 0.0)

@@ -15,8 +15,8 @@ from asr.grid.arguments import (
     checked_state,
     directions,
     equal_if_tied,
+    layer_options,
     one_of,
-    probability,
     real_cells,
     without_padding,
 )
@@ -96,9 +96,9 @@ class MultidimensionalLSTM(nn.Module):
     ) -> None:
         super().__init__()
         one_of("cell", cell, ("stable", "sum"))
-        one_of("merge", merge, ("concat", "sum"))
-        if forget_bias is not None and not bias:
-            raise ValueError(f"forget_bias={forget_bias!r} needs bias, got bias=False")
+        layer_options(
+            tied=tied, merge=merge, bias=bias, forget_bias=forget_bias, layer_norm=layer_norm, dropout=dropout
+        )
         self.input_size = at_least("input_size", input_size, 1)
         self.num_layers = at_least("num_layers", num_layers, 1)
         self.options = options = MultidimensionalOptions(
@@ -106,7 +106,6 @@ class MultidimensionalLSTM(nn.Module):
         )
         self.directions = directions(bidirectional, axes)
         self.engine = known_engine(engine)
-        probability("dropout", dropout)
         scans = len(self.directions)
         merges = [
             Merge(scans, hidden_size, merge, layer_norm, dropout if number + 1 < num_layers else 0.0)
