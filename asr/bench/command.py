@@ -32,9 +32,9 @@ FACTORS = (0.25, 0.5, 1, 2, 4)
 NOTES = """\
 Medians of rounds in which all candidates take turns. FLOPs of the products: 2 B T F 8H (I + 2H) forward, three times
 that with the backward pass. "of nn.LSTM": of the rate of the nn.LSTM(h, h) over (B, T) with as many FLOPs; "of B*F": of
-the rate of nn.LSTM(I, H) at batch B*F; "of product": of the rate of the fastest plain matrix product, which is
-that of a full anti-diagonal or {large}; "of loop": of the rate of a loop over cells in plain PyTorch in its fastest
-form; "of public": of the rate of that loop as public implementations have it.
+the rate of nn.LSTM(I, H) at batch B*F; "of product": of the rate of the fastest plain matrix product, which is that of
+a full anti-diagonal or {large}; "of loop": of the rate of a loop over cells in the fastest form that
+plain PyTorch has; "of public": of the rate of that loop as public implementations have it.
 Peak: growth of {memory}. Formulas, for C = B T F, A = 2, n bytes a number, P parameters, m = min(T, F),
 S = B m (m + 1) / 2, and some MB:"""
 
