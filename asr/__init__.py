@@ -6,6 +6,7 @@ The map (an arrow is an import, and none points back):
 
     asr.grid        the Grid LSTM and the multidimensional LSTM, useful without any speech; imports torch alone
     asr.encoders    spectrogram -> frames, one contract for all architectures; knows no files and no Lightning
+    asr.lm          language models: n-grams, which need numpy alone, and networks of characters
     asr.model       encoder + CTC head, rebuilt from plain data
     asr.data        cuts -> batches: audio, features, augmentation, tokens, the datamodule
     asr.recognizer  the LightningModule; asr.training holds its callbacks and the `fit` command

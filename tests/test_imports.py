@@ -13,12 +13,13 @@ LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 LAYERS = (
     {"errors", "files", "randomness", "number_words", "text", "provenance", "config"},
     {"grid"},
-    {"encoders", "data"},
+    {"encoders", "data", "lm"},
     {"model"},
     {"experiment"},
     {"decode", "score"},
     {"report", "recognizer"},
     {"training", "bench", "transcribe", "doctor"},
+    {"sweep"},
     {"cli"},
 )
 """The rooms of asr from below: each may import those below it; decode and score also each other."""
@@ -71,6 +72,17 @@ def test_the_grid_imports_torch_alone(path: Path) -> None:
 def test_encoders_know_no_files_no_corpora_and_no_lightning(path: Path) -> None:
     assert third_party(imports(path)) <= {"torch"}
     assert all(inside(name, "asr.encoders", "asr.grid", "asr.errors") for name in own(imports(path)))
+
+
+NETWORKS = ("asr.lm.neural", "asr.lm.neural_training")
+"""What is in asr.lm and no n-gram."""
+
+
+@pytest.mark.parametrize("path", [path for path in modules_of("asr.lm") if name_of(path) not in NETWORKS], ids=name_of)
+def test_n_grams_need_numpy_alone(path: Path) -> None:
+    assert third_party(imports(path)) <= {"numpy"}
+    assert all(inside(name, "asr.lm", "asr.text", "asr.files", "asr.errors") for name in own(imports(path)))
+    assert not [name for name in own(imports(path)) if inside(name, *NETWORKS)]
 
 
 @pytest.mark.parametrize("path", modules_of("asr"), ids=name_of)
