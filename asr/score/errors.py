@@ -78,6 +78,18 @@ def align_characters(references: Sequence[str], hypotheses: Sequence[str]) -> li
     return _align(references, hypotheses, CHARACTERS)
 
 
+def character_counts(references: Sequence[str], hypotheses: Sequence[str]) -> list[ErrorCounts]:
+    """What `count` says of each of `align_characters`, in less time: no step becomes an object.
+
+    >>> character_counts(["GO ON"], ["GO IN A"])
+    [ErrorCounts(hits=4, substitutions=1, deletions=0, insertions=2)]
+    """
+    if not _are_pairs(references, hypotheses):
+        return []
+    output = jiwer.process_words(_single_spaced(references), _single_spaced(hypotheses), CHARACTERS, CHARACTERS)
+    return [_count_chunks(chunks) for chunks in output.alignments]
+
+
 def count(alignment: Alignment) -> ErrorCounts:
     """The counts of one alignment."""
     kinds = [edit.kind for edit in alignment]
@@ -95,7 +107,7 @@ def word_errors(reference: str, hypothesis: str) -> ErrorCounts:
 
 def character_errors(reference: str, hypothesis: str) -> ErrorCounts:
     """The character errors of one text, spaces between words included."""
-    return count(align_characters([reference], [hypothesis])[0])
+    return character_counts([reference], [hypothesis])[0]
 
 
 def format_alignment(alignment: Alignment) -> str:
@@ -117,15 +129,27 @@ def format_alignment(alignment: Alignment) -> str:
 
 
 def _align(references: Sequence[str], hypotheses: Sequence[str], units: jiwer.Compose) -> list[Alignment]:
-    if len(references) != len(hypotheses):
-        raise ValueError(f"{len(references)} references and {len(hypotheses)} hypotheses are no pairs")
-    if not references:  # jiwer would make one empty pair of none
+    if not _are_pairs(references, hypotheses):
         return []
     output = jiwer.process_words(_single_spaced(references), _single_spaced(hypotheses), units, units)
     return [
         tuple(edit for chunk in chunks for edit in _edits(chunk, reference, hypothesis))
         for chunks, reference, hypothesis in zip(output.alignments, output.references, output.hypotheses, strict=True)
     ]
+
+
+def _are_pairs(references: Sequence[str], hypotheses: Sequence[str]) -> bool:
+    """Whether there is a pair at all: jiwer would make one empty pair of none."""
+    if len(references) != len(hypotheses):
+        raise ValueError(f"{len(references)} references and {len(hypotheses)} hypotheses are no pairs")
+    return bool(references)
+
+
+def _count_chunks(chunks: Sequence[jiwer.AlignmentChunk]) -> ErrorCounts:
+    sizes = {"equal": 0, "substitute": 0, "delete": 0, "insert": 0}
+    for chunk in chunks:
+        sizes[chunk.type] += max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+    return ErrorCounts(*sizes.values())
 
 
 def _single_spaced(texts: Sequence[str]) -> list[str]:

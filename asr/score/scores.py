@@ -8,7 +8,7 @@ from typing import Any
 
 from asr.decode.hypotheses import Hypothesis
 from asr.errors import InputError
-from asr.score.errors import Alignment, ErrorCounts, align_characters, align_words, count, format_alignment
+from asr.score.errors import Alignment, ErrorCounts, align_words, character_counts, count, format_alignment
 
 UNKNOWN_SPEAKER = "unknown"
 """Under this name the utterances whose speaker is not known are counted together."""
@@ -117,9 +117,9 @@ def score(
     change = normalize or str
     references = [change(row.reference or "") for row in rows]
     texts = [change(row.hypothesis) for row in rows]
-    words, characters = align_words(references, texts), align_characters(references, texts)
+    words, characters = align_words(references, texts), character_counts(references, texts)
     utterances = (
-        UtteranceScore(row.id, row.speaker, reference, count(by_word), count(by_character), by_word)
+        UtteranceScore(row.id, row.speaker, reference, count(by_word), by_character, by_word)
         for row, reference, by_word, by_character in zip(rows, references, words, characters, strict=True)
     )
     return Scores(tuple(utterances), normalizer)

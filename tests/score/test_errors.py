@@ -10,6 +10,7 @@ from asr.score.errors import (
     ErrorCounts,
     align_characters,
     align_words,
+    character_counts,
     character_errors,
     count,
     format_alignment,
@@ -130,3 +131,14 @@ def test_an_alignment_is_printed_column_by_column():
         "         S    D   I",
     ]
     assert count(alignment) == ErrorCounts(1, 1, 1, 1)
+
+
+def test_counting_characters_without_alignments_gives_the_counts_of_the_alignments():
+    pairs = [*random_pairs("ab ", 200), ("", ""), ("", "A B"), ("A B", "")]
+    references, hypotheses = [r for r, _ in pairs], [h for _, h in pairs]
+    counts = character_counts(references, hypotheses)
+    assert counts == [count(alignment) for alignment in align_characters(references, hypotheses)]
+    for (reference, hypothesis), found in zip(pairs, counts, strict=True):
+        left, right = (tuple(" ".join(text.split())) for text in (reference, hypothesis))
+        assert (found.errors, found.length) == (edit_distance(left, right), len(left))
+    assert character_counts([], []) == []
