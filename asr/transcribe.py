@@ -197,8 +197,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Turn audio files into text. Any sample rate and number of channels; WAV, FLAC, OGG, Opus, MP3 and "
         "what else libsndfile reads. Files that cannot be read are named, the others are still transcribed, and the "
         "exit code is 1.",
-        epilog="One file prints its text; several print a line `path<TAB>text` each. A recording is decoded in one "
-        "piece, so memory grows with its duration.",
+        epilog="One file prints its text; several print a line `path<TAB>text` each. Recordings of more than "
+        "40 seconds are computed in windows that overlap, so that memory does not grow with their duration.",
     )
     parser.add_argument("audio", nargs="+", help="audio files")
     parser.add_argument("-m", "--model", required=True, help="run folder, checkpoint or exported folder")

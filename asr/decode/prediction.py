@@ -103,9 +103,9 @@ class Predictor(LightningModule):
         self.bar: tqdm[Any] | None = None
 
     def predict_dataloader(self) -> BatchLoader[WaveformBatch]:
-        durations = {cut.id: cut.duration for cut in self.cuts}
-        # An utterance that is longer than the cap is decoded all the same, and then batches may be as large as it.
-        plan = plan_evaluation(durations, max(self.resources.batch_seconds, *durations.values()))
+        # An utterance longer than the cap is a batch by itself; the longest are computed window by window.
+        cap = self.resources.batch_seconds
+        plan = plan_evaluation({cut.id: min(cut.duration, cap) for cut in self.cuts}, cap)
         mine = share(plan, self.trainer.global_rank, self.trainer.world_size)
         return BatchLoader(self.pool, [PlannedBatch(epoch=None, ids=tuple(ids)) for ids in mine])
 

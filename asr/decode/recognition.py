@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.decode.greedy import TimedText, TokenPath, greedy_paths, timed_tokens, timed_words
+from asr.decode.windows import LONGEST_PIECE_SECONDS, long_features, windowed_log_probs
 from asr.errors import InputError
 from asr.model import LoadedModel
 
@@ -30,13 +31,34 @@ def seconds_per_frame(loaded: LoadedModel) -> float:
 def compute_log_probs(loaded: LoadedModel, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Waveforms (N_b,) at the model's sample rate -> log-probabilities (B, T', V), lengths (B,).
 
-    Features are computed for each utterance by itself, so that no result depends on the batch.
+    Features are computed for each utterance by itself, so that no result depends on the batch. What is longer than
+    `LONGEST_PIECE_SECONDS` is computed window by window (`asr.decode.windows`).
     """
-    device, mean = next(loaded.model.parameters()).device, loaded.features.mean
-    features = [loaded.features(waveform.to(mean.device)).to(device) for waveform in waveforms]
-    lengths = torch.tensor([len(frames) for frames in features], device=device)
+    longest = LONGEST_PIECE_SECONDS * loaded.description.features.sample_rate
+    whole = [index for index, waveform in enumerate(waveforms) if len(waveform) <= longest]
+    rows: dict[int, Tensor] = dict(zip(whole, _in_one_batch(loaded, [waveforms[i] for i in whole]), strict=True))
+    for index in range(len(waveforms)):
+        if index not in rows:
+            features = long_features(loaded.features, waveforms[index].to(loaded.features.mean.device))
+            rows[index] = windowed_log_probs(loaded.model, features.to(_device(loaded)), seconds_per_frame(loaded))
+    ordered = [rows[index].to(_device(loaded)) for index in range(len(waveforms))]
+    lengths = torch.tensor([len(row) for row in ordered], device=_device(loaded))
+    return pad_sequence(ordered, batch_first=True), lengths
+
+
+def _in_one_batch(loaded: LoadedModel, waveforms: Sequence[Tensor]) -> list[Tensor]:
+    """Log-probabilities (T'_b, V) of utterances that are padded to the longest."""
+    if not waveforms:
+        return []
+    mean = loaded.features.mean
+    features = [loaded.features(waveform.to(mean.device)).to(_device(loaded)) for waveform in waveforms]
+    lengths = torch.tensor([len(frames) for frames in features], device=_device(loaded))
     log_probs, lengths = loaded.model(pad_sequence(features, batch_first=True), lengths)
-    return log_probs, lengths
+    return [row[:length] for row, length in zip(log_probs, lengths.tolist(), strict=True)]
+
+
+def _device(loaded: LoadedModel) -> torch.device:
+    return next(loaded.model.parameters()).device
 
 
 def recognize(loaded: LoadedModel, waveforms: Sequence[Tensor], names: Sequence[str]) -> list[Recognition]:
