@@ -23,7 +23,7 @@ from asr.grid.options import (
     MultidimensionalOptions,
     Options,
 )
-from asr.grid.recorded import Scan, grid_cell, multidimensional_cell, own, product, recorded_scan
+from asr.grid.recorded import TRANSFERS, Scan, grid_cell, multidimensional_cell, own, product, recorded_scan
 from asr.grid.recurrence import Plan, Scanned, gate_weight, recurrence, transform
 from asr.grid.schedule import ScanOrder
 from asr.grid.stack import pays, run_stack
@@ -81,11 +81,13 @@ class Wavefront:
         )
         scanned = self._recurrence(x, axes, along_axes, state)
         leaving = self._leaving(scanned.hidden[..., : options.hidden_size], scanned.memory)
-        if memory is None:
+        if options.depth == "none":
             return LayerOutput(self._natural(scanned.hidden), None, leaving)
-        seen = scanned.hidden if options.priority else scanned.incoming
+        seen = torch.cat([scanned.hidden if options.priority else scanned.incoming, x], dim=-1)
+        if memory is None:
+            return LayerOutput(self._natural(transferred(seen, depth, options)), None, leaving)
         along_depth = GridCell(1, options.hidden_size, gate_inside)
-        hidden, memory = transform(torch.cat([seen, x], dim=-1), memory, gate_weight(depth, along_depth), along_depth)
+        hidden, memory = transform(seen, memory, gate_weight(depth, along_depth), along_depth)
         return LayerOutput(self._natural(hidden), memory, leaving)
 
     def grid_stack(
@@ -182,10 +184,16 @@ def hand_written(options: GridOptions) -> bool:
     return options == GridOptions(
         options.axes,
         options.hidden_size,
-        depth="lstm" if options.depth == "lstm" else "none",
+        depth=options.depth,
         priority=("depth",) if options.priority else (),
         output_gate=options.output_gate,
     ) and bool(options.axes)
+
+
+def transferred(seen: Tensor, weights: LayerWeights, options: GridOptions) -> Tensor:
+    """The depth hidden of all cells where the depth is a transfer, (D, rows, H), from [h_1 ... h_A, x] of each."""
+    weight = torch.cat([weights.weight_hh, weights.weight_ih], dim=2).transpose(1, 2)
+    return TRANSFERS[options.depth](torch.baddbmm(weights.bias.unsqueeze(1), seen, weight))
 
 
 def from_input(x: Tensor, weights: LayerWeights, bands: Tensor) -> Tensor:

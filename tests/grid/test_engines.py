@@ -31,6 +31,7 @@ GRIDS: list[dict[str, Any]] = [
     {"depth": "lstm", "bias": False},
     {"depth": "lstm", "tied": True, "layer_norm": True},
     {"depth": "relu"},
+    {"depth": "identity", "output_gate": "inside"},
     {"depth": "tanh", "priority": ["depth"]},
     {"depth": "tanh", "shared": True, "bands": 2},
     {"depth": "identity", "cell": "gru"},
