@@ -12,11 +12,13 @@ from asr.errors import InputError
 
 VERBS = {
     "fit": ("train a recogniser from a configuration", "asr.training.command:main"),
+    "sweep": ("train models of equal size, cost or time alike, and compare them", "asr.sweep.command:main"),
     "test": ("decode a prepared split and score it", "asr.decode.commands:test"),
     "predict": ("write hypotheses for a prepared split, or any cuts", "asr.decode.commands:predict"),
     "score": ("compute WER and CER of a hypotheses file", "asr.score.command:main"),
     "compare": ("one table of several runs", "asr.report.compare:main"),
     "transcribe": ("turn audio files into text", "asr.transcribe:main"),
+    "robustness": ("error rates under noise, at other speeds and in long recordings", "asr.robustness.command:main"),
     "models": ("size, cost and frame rate of configurations", "asr.report.models:main"),
     "bench": ("time the Grid LSTM beside nn.LSTM, and measure its memory", "asr.bench.command:main"),
     "export": ("write a trained model as safetensors and JSON", "asr.model:export_main"),

@@ -85,7 +85,7 @@ def construct(options_class: type[Options], fields: Mapping[str, Any], place: st
     Args:
         options_class: its fields are int, float, str, bool, literals, None, or tuples of them.
         fields: name -> value, as YAML has it.
-        place: of the block, for messages (`data.features`).
+        place: of the block, for messages (`data.features`); empty for the whole file.
         path: of the file, for messages.
 
     Raises:
@@ -108,7 +108,8 @@ def typed_options(
         try:
             typed[name] = _typed(value, types_of[name])
         except TypeError as error:
-            raise InputError(f"{place}.{name} of {path} must be {error}, got {value!r}") from error
+            option = f"{place}.{name}".lstrip(".")
+            raise InputError(f"{option} of {path} must be {error}, got {value!r}") from error
     return typed
 
 
