@@ -19,6 +19,7 @@ VERBS = {
     "compare": ("one table of several runs", "asr.report.compare:main"),
     "transcribe": ("turn audio files into text", "asr.transcribe:main"),
     "robustness": ("error rates under noise, at other speeds and in long recordings", "asr.robustness.command:main"),
+    "robustness": ("error rates under noise, at other speeds and in long recordings", "asr.robustness.command:main"),
     "models": ("size, cost and frame rate of configurations", "asr.report.models:main"),
     "bench": ("time the Grid LSTM beside nn.LSTM, and measure its memory", "asr.bench.command:main"),
     "export": ("write a trained model as safetensors and JSON", "asr.model:export_main"),

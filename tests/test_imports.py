@@ -18,7 +18,7 @@ LAYERS = (
     {"experiment"},
     {"decode", "score"},
     {"report", "recognizer"},
-    {"training", "bench", "transcribe", "doctor"},
+    {"training", "bench", "transcribe", "doctor", "robustness"},
     {"sweep"},
     {"cli"},
 )

@@ -131,7 +131,7 @@ def _prepare(options: argparse.Namespace) -> tuple[LoadedModel, Path, Outputs]:
         root = Path(options.root) if options.root else recorded_root(loaded, model_path)
         if root is None:
             raise InputError(f"{model_path} does not say which corpus it was trained on: give --root or --cuts")
-        manifest = _manifest(root, split)
+        manifest = split_manifest(root, split)
     return loaded, manifest, Outputs.of(_output_folder(options.output, model_path), split)
 
 
@@ -145,7 +145,12 @@ def _output_folder(given: str | None, model_path: Path) -> Path:
     return folder
 
 
-def _manifest(root: Path, split: str) -> Path:
+def split_manifest(root: Path, split: str) -> Path:
+    """The manifest of a split of a prepared corpus.
+
+    Raises:
+        InputError: there is no such folder or no such split; the splits that there are are named.
+    """
     if not root.is_dir():
         raise InputError(f"there is no folder {root} with a prepared corpus; give --root or --cuts")
     for name in (f"{split}.jsonl.gz", f"{split}.jsonl"):

@@ -1,0 +1,214 @@
+"""`asr robustness`: one table of a recogniser's error rates under noise, speed, bandwidth and length."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from asr.data.cuts import check_sample_rates, load_waveform, read_cuts, speaker_of, text_of
+from asr.decode.commands import recorded_root, split_manifest
+from asr.decode.recognition import recognize
+from asr.errors import InputError
+from asr.files import write_json
+from asr.model import LoadedModel, load_model
+from asr.provenance import provenance
+from asr.report.tables import markdown_table, plain_table
+from asr.robustness.conditions import (
+    NOISES,
+    Condition,
+    at_speed,
+    through_rate,
+    unchanged,
+    with_noise,
+    with_recorded_noise,
+)
+from asr.robustness.measurement import Recogniser, Row, Utterance, joined, long_recordings, measure, row_of
+
+HEADINGS = ("audio", "utterances", "WER", "95 % interval", "CER", "substituted", "deleted", "inserted")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`asr robustness`."""
+    options = _parser().parse_args(arguments)
+    loaded = load_model(options.model)
+    manifest = _manifest_of(options, loaded)
+    utterances = _read(manifest, loaded, options.limit)
+    conditions = _conditions(options, loaded.description.features.sample_rate, utterances)
+    rows = _measure_all(loaded, utterances, conditions, options)
+    table = [_cells(row) for row in rows]
+    print(markdown_table(HEADINGS, table) if options.markdown else plain_table(HEADINGS, table))
+    print(f"\n{_note(rows, options)}")
+    if options.json:
+        write_json(options.json, _record(rows, loaded, manifest, options))
+        print(f"wrote {options.json}", file=sys.stderr)
+    return 0
+
+
+def _manifest_of(options: argparse.Namespace, loaded: LoadedModel) -> Path:
+    if options.cuts:
+        return Path(options.cuts)
+    root = Path(options.root) if options.root else recorded_root(loaded, Path(options.model))
+    if root is None:
+        raise InputError(f"{options.model} does not say which corpus it was trained on: give --root or --cuts")
+    return split_manifest(root, options.split)
+
+
+def _read(manifest: Path, loaded: LoadedModel, limit: int | None) -> list[Utterance]:
+    """The utterances in the order of their ids; with a limit, so many spread evenly over all."""
+    rate = loaded.description.features.sample_rate
+    cuts = sorted(read_cuts(manifest), key=lambda cut: cut.id)
+    if limit is not None and limit < len(cuts):
+        cuts = [cuts[index * len(cuts) // limit] for index in range(limit)]
+    check_sample_rates(str(manifest), cuts, rate)
+    return [
+        Utterance(cut.id, torch.from_numpy(load_waveform(cut, rate)), text_of(cut), speaker_of(cut)) for cut in cuts
+    ]
+
+
+def _conditions(options: argparse.Namespace, rate: int, utterances: Sequence[Utterance]) -> list[Condition]:
+    voices = {u.id: u.waveform for u in utterances}
+    speakers = {u.id: u.speaker for u in utterances}
+    found = [unchanged()]
+    for noise in options.noise:
+        recorded = None if noise in NOISES else _recorded(noise, rate)
+        for snr in options.snr:
+            if recorded is None:
+                found.append(with_noise(noise, snr, options.seed, voices, speakers))
+            else:
+                found.append(with_recorded_noise(Path(noise).name.split(".")[0], recorded, snr, options.seed))
+    found.extend(at_speed(factor) for factor in options.speed)
+    found.extend(through_rate(low, rate) for low in options.rate)
+    return found
+
+
+def _recorded(manifest: str, rate: int) -> list[torch.Tensor]:
+    if not Path(manifest).exists():
+        raise InputError(f"--noise {manifest!r} is neither {', '.join(NOISES)} nor a manifest of cuts")
+    cuts = list(read_cuts(manifest, transcribed=False))
+    check_sample_rates(manifest, cuts, rate)
+    noises = [torch.from_numpy(load_waveform(cut, rate)) for cut in cuts]
+    silent = [cut.id for cut, noise in zip(cuts, noises, strict=True) if not noise.any()]
+    if silent:
+        raise InputError(f"the noises {', '.join(silent[:5])} of {manifest} are silence")
+    return noises
+
+
+def _measure_all(
+    loaded: LoadedModel, utterances: Sequence[Utterance], conditions: Sequence[Condition], options: argparse.Namespace
+) -> list[Row]:
+    rate = loaded.description.features.sample_rate
+
+    def recognise(waveforms: Sequence[torch.Tensor], names: Sequence[str]) -> list[str]:
+        return [found.text for found in recognize(loaded, waveforms, names)]
+
+    total = len(utterances) * (len(conditions) + bool(options.minutes))
+    with tqdm(total=total, desc="recognising", unit="utt", disable=None) as bar:
+        rows = [measure(utterances, c, recognise, rate, options.batch_seconds, bar.update) for c in conditions]
+        if options.minutes:
+            rows.extend(_long(utterances, recognise, rate, options, bar.update))
+    return rows
+
+
+def _long(
+    utterances: Sequence[Utterance],
+    recognise: Recogniser,
+    rate: int,
+    options: argparse.Namespace,
+    done: Callable[[int], object],
+) -> list[Row]:
+    """All utterances, put together to long recordings."""
+    groups = long_recordings(utterances, options.minutes, rate)
+    recordings = [joined(group, f"recording {number}", rate) for number, group in enumerate(groups, start=1)]
+    texts = {}
+    for group, recording in zip(groups, recordings, strict=True):
+        texts[recording.id] = recognise([recording.waveform], [recording.id])[0]
+        done(len(group))
+    return [row_of(f"recordings of up to {options.minutes:g} min", recordings, texts)]
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.2f} %"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    interval = "–" if row.lower is None or row.upper is None else f"{100 * row.lower:.1f} to {100 * row.upper:.1f}"
+    wer = f"{_percent(row.wer)} ({row.errors}/{row.words})"
+    counts = (str(row.substitutions), str(row.deletions), str(row.insertions))
+    return (row.condition, str(row.utterances), wer, interval, _percent(row.cer), *counts)
+
+
+def _note(rows: Sequence[Row], options: argparse.Namespace) -> str:
+    parts = ["Intervals: bootstrap over speakers where they are known."]
+    if any(noise in NOISES for noise in options.noise):
+        parts.append("White, pink and babble noise are made here (babble of utterances of other speakers).")
+    if options.minutes:
+        parts.append("Long recordings are the utterances one after the other, with silence between them.")
+    return " ".join(parts)
+
+
+def _record(rows: Sequence[Row], loaded: LoadedModel, manifest: Path, options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "model": {"source": loaded.metadata["source"], "sha256": loaded.metadata.get("sha256")},
+        "manifest": str(manifest),
+        "seed": options.seed,
+        "limit": options.limit,
+        "rows": [row.to_dict() for row in rows],
+        **provenance(),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="asr robustness",
+        description="Error rates of a recogniser on a split as it is, under noise, at other speeds, at a telephone's "
+        "bandwidth, and in long recordings made of its utterances.",
+    )
+    parser.add_argument("model", help="run folder, checkpoint or exported folder")
+    parser.add_argument("--root", help="prepared corpus; default: the one the run was trained on")
+    parser.add_argument("--split", default="test", help="split of the prepared corpus (default: test)")
+    parser.add_argument("--cuts", help="any lhotse cuts (.jsonl, .jsonl.gz) instead of a split of the corpus")
+    parser.add_argument("--limit", type=_count, help="utterances, spread evenly over the split (default: all)")
+    parser.add_argument(
+        "--noise",
+        nargs="*",
+        default=["white", "babble"],
+        help="white, pink, babble, or manifests of recorded noise (default: white babble)",
+    )
+    parser.add_argument("--snr", nargs="+", type=float, default=[20.0, 10.0, 5.0], help="in dB (default: 20 10 5)")
+    parser.add_argument("--speed", nargs="*", type=float, default=[0.9, 1.1], help="factors (default: 0.9 1.1)")
+    parser.add_argument("--rate", nargs="*", type=int, default=[8000], help="sample rates in Hz (default: 8000)")
+    parser.add_argument(
+        "--minutes", type=_minutes, default=10.0, help="of long recordings; 0 leaves them out (default: 10)"
+    )
+    parser.add_argument("--batch-seconds", type=_positive, default=120.0, help="padded audio in a batch (default: 120)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    parser.add_argument("--json", metavar="FILE", help="also write the rows, with what they were made with")
+    parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    value = _minutes(text)
+    if not value:
+        raise argparse.ArgumentTypeError("must be positive, got 0")
+    return value
+
+
+def _minutes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text!r}")
+    return value

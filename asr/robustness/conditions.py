@@ -1,0 +1,138 @@
+"""Changes of the test audio. Each is a function of the utterance's id and the seed alone."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torchaudio
+from torch import Tensor
+
+from asr.data.augmentation import change_speed, mix_noise
+from asr.errors import InputError
+from asr.randomness import generator
+
+NOISES = ("white", "pink", "babble")
+"""Kinds of noise that are made; any other name is a manifest of cuts."""
+VOICES = 6
+"""Utterances that are added up to babble, of which each is as loud as the others."""
+
+Voices = Mapping[str, Tensor]
+"""Waveforms by utterance id, from which babble is made."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One change of the audio.
+
+    Args:
+        name: for the table, such as "babble 10 dB".
+        change: (waveform (N,), utterance id) -> waveform (N',).
+    """
+
+    name: str
+    change: Callable[[Tensor, str], Tensor]
+
+
+def unchanged() -> Condition:
+    """The audio as it is."""
+    return Condition("unchanged", lambda waveform, name: waveform)
+
+
+def at_speed(factor: float) -> Condition:
+    """Played `factor` times as fast, and higher by as much.
+
+    Raises:
+        InputError: the factor is not in hundredths from 0.5 to 2.
+    """
+    if not 0.5 <= factor <= 2 or abs(100 * factor - round(100 * factor)) > 1e-6:
+        raise InputError(f"--speed must be hundredths from 0.5 to 2, got {factor}")
+    return Condition(f"speed {factor:g}", lambda waveform, name: change_speed(waveform, factor))
+
+
+def through_rate(rate: int, sample_rate: int) -> Condition:
+    """Resampled to `rate` and back: nothing above half of it is left, as over a telephone at 8000 Hz.
+
+    Raises:
+        InputError: the rate is not between 1000 Hz and the sample rate.
+    """
+    if not 1000 <= rate < sample_rate:
+        raise InputError(f"--rate must be at least 1000 and below the model's {sample_rate} Hz, got {rate}")
+
+    def change(waveform: Tensor, name: str) -> Tensor:
+        low = torchaudio.functional.resample(waveform, sample_rate, rate)
+        return torchaudio.functional.resample(low, rate, sample_rate)[: len(waveform)]
+
+    return Condition(f"{rate} Hz", change)
+
+
+def with_noise(kind: str, snr: float, seed: int, voices: Voices, speakers: Mapping[str, str | None]) -> Condition:
+    """With a made noise at a signal-to-noise ratio in dB (means of squares over the whole utterance).
+
+    White noise has equal power at all frequencies, pink noise in all octaves; babble is the sum of `VOICES` other
+    utterances, of other speakers where speakers are known, each started anew until it is long enough.
+
+    Args:
+        kind: of `NOISES`.
+        snr: in dB.
+        seed: of the noise.
+        voices: of which babble is made.
+        speakers: of the utterances.
+
+    Raises:
+        InputError: there is no utterance of another speaker to make babble of.
+    """
+
+    def change(waveform: Tensor, name: str) -> Tensor:
+        rng = generator(seed, "robustness", kind, name)
+        if kind == "babble":
+            others = [other for other in voices if other != name and _different(speakers, other, name)]
+            noise = babble([voices[other] for other in _some(others, rng, name)], len(waveform))
+        else:
+            noise = coloured_noise(len(waveform), rng, exponent=0.0 if kind == "white" else 1.0)
+        return mix_noise(waveform, noise, snr)
+
+    return Condition(f"{kind} {snr:g} dB", change)
+
+
+def with_recorded_noise(name: str, noises: Sequence[Tensor], snr: float, seed: int) -> Condition:
+    """With a stretch of one of some recordings (N_k,), repeated where it is too short."""
+
+    def change(waveform: Tensor, utterance: str) -> Tensor:
+        rng = generator(seed, "robustness", name, utterance)
+        noise = noises[int(rng.integers(len(noises)))]
+        start = int(rng.integers(max(1, len(noise) - len(waveform) + 1)))
+        return mix_noise(waveform, _repeated(noise[start:], len(waveform)), snr)
+
+    return Condition(f"{name} {snr:g} dB", change)
+
+
+def coloured_noise(length: int, rng: np.random.Generator, exponent: float) -> Tensor:
+    """Gaussian noise (N,) of unit power with a power density proportional to 1 / frequency^exponent."""
+    spectrum = np.fft.rfft(rng.standard_normal(length))
+    frequency = np.arange(len(spectrum), dtype=float)
+    frequency[0] = 1.0
+    shaped = np.fft.irfft(spectrum * frequency ** (-exponent / 2), length)
+    return torch.from_numpy((shaped / np.sqrt(np.mean(shaped**2))).astype(np.float32))
+
+
+def babble(voices: Sequence[Tensor], length: int) -> Tensor:
+    """The sum (N,) of voices (N_k,) brought to equal power."""
+    total = torch.zeros(length)
+    for voice in voices:
+        total += _repeated(voice / voice.square().mean().sqrt().clamp(min=1e-8), length)
+    return total
+
+
+def _some(others: list[str], rng: np.random.Generator, name: str) -> list[str]:
+    if not others:
+        raise InputError(f"no babble can be made for {name}: there is no utterance of another speaker")
+    return [others[int(index)] for index in rng.permutation(len(others))[:VOICES]]
+
+
+def _different(speakers: Mapping[str, str | None], one: str, other: str) -> bool:
+    return speakers.get(one) is None or speakers.get(one) != speakers.get(other)
+
+
+def _repeated(noise: Tensor, length: int) -> Tensor:
+    return noise.repeat(-(-length // len(noise)))[:length]

@@ -1,0 +1,76 @@
+"""`asr robustness` as a user runs it, with a model that makes no errors on clean audio."""
+
+import pytest
+import torch
+from tone_corpus import write_tone_corpus
+from tone_reader import export_tone_reader
+
+from asr.cli import main
+from asr.files import read_json
+from asr.robustness.measurement import Utterance, joined, long_recordings
+
+FEW = ["--noise", "white", "--snr", "-10", "--speed", "0.95", "--rate", "8000", "--minutes", "1"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_tone_corpus(tmp_path_factory.mktemp("tones") / "root", {"test": 12})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return export_tone_reader(tmp_path_factory.mktemp("model"))
+
+
+def test_clean_audio_and_long_recordings_have_no_errors_and_loud_noise_has_many(root, model, tmp_path, capsys):
+    file = tmp_path / "robustness.json"
+    assert main(["robustness", str(model), "--root", str(root), *FEW, "--json", str(file)]) == 0
+    record = read_json(file)
+    rows = {row["condition"]: row for row in record["rows"]}
+    assert list(rows) == ["unchanged", "white -10 dB", "speed 0.95", "8000 Hz", "recordings of up to 1 min"]
+    assert [rows[name]["errors"] for name in ("unchanged", "8000 Hz", "recordings of up to 1 min")] == [0, 0, 0]
+    assert rows["white -10 dB"]["wer"] > 0.5
+    assert len({row["words"] for row in rows.values()}) == 1, "the same words are spoken under all conditions"
+    printed = capsys.readouterr().out
+    assert "unchanged" in printed
+    assert f"0.00 % (0/{rows['unchanged']['words']})" in printed
+    assert record["model"]["sha256"]
+
+
+def test_a_limit_spreads_the_utterances_over_the_split(root, model, tmp_path):
+    file = tmp_path / "few.json"
+    options = ["--noise", "--speed", "--rate", "--minutes", "0", "--limit", "5", "--json", str(file)]
+    assert main(["robustness", str(model), "--root", str(root), *options]) == 0
+    (row,) = read_json(file)["rows"]
+    assert (row["condition"], row["utterances"]) == ("unchanged", 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--noise", "brown"], "--noise 'brown' is neither white, pink, babble nor a manifest"),
+        (["--speed", "3"], "--speed must be hundredths from 0.5 to 2, got 3"),
+        (["--split", "nosuch"], "has no split 'nosuch'"),
+    ],
+)
+def test_wrong_options_are_named(root, model, options, message, capsys):
+    assert main(["robustness", str(model), "--root", str(root), *options]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--limit", "0"], ["--minutes", "-1"], ["--batch-seconds", "0"]])
+def test_numbers_out_of_range_are_wrong_usage(root, model, option):
+    with pytest.raises(SystemExit) as error:
+        main(["robustness", str(model), "--root", str(root), *option])
+    assert error.value.code == 2
+
+
+def test_long_recordings_hold_every_utterance_once_and_are_no_longer_than_asked_for():
+    utterances = [Utterance(str(n), torch.ones(16000 * (5 + n % 7)), f"W{n}", None) for n in range(40)]
+    groups = long_recordings(utterances, 1.0, 16000)
+    assert [u.id for group in groups for u in group] == [str(n) for n in range(40)]
+    for group in groups:
+        recording = joined(group, "r", 16000)
+        assert len(recording.waveform) <= 60 * 16000
+        assert recording.reference.split() == [u.reference for u in group]
+        assert int(recording.waveform.sum()) == sum(len(u.waveform) for u in group)
