@@ -1,0 +1,106 @@
+"""Training the character language model: what it reads, what it learns, and when it measures."""
+
+import math
+import time
+
+import pytest
+import torch
+
+from asr.errors import InputError
+from asr.lm.neural import CharacterLanguageModel, bits_per_character
+from asr.lm.neural_training import Training, TrainingOptions, train
+
+TEXT = "ABC\n" * 300
+OPTIONS = TrainingOptions(learning_rate=3e-2, streams=4, length=8, warmup=1, decay=0.9)
+
+
+def make(architecture="lstm", tied=False):
+    torch.manual_seed(0)
+    return CharacterLanguageModel("\nABC", architecture, 1, 8, tied, 4, "wavefront")
+
+
+def started(options=OPTIONS, **net):
+    model = make(**net)
+    return Training(model, model.encode(TEXT), options)
+
+
+@pytest.mark.parametrize("net", [{"architecture": "lstm"}, {"architecture": "grid"}])
+def test_a_text_that_repeats_itself_is_learnt(net):
+    training = started(**net)
+    first = training.until(characters=32)
+    training.until(characters=6000)
+    assert first == pytest.approx(2, abs=0.3)  # two bits: one of four characters
+    assert float(bits_per_character(training.averaged, training.codes, 4).mean()) < 0.1
+
+
+def test_the_reported_bits_are_the_mean_loss_before_each_update():
+    training = started()
+    model, codes = make(), training.codes
+    streams = codes[: (len(codes) - 1) // 4 * 4].view(4, -1)
+    log_probs = model(streams[:, :8])[0].log_softmax(-1).detach()
+    expected = -log_probs.gather(-1, streams[:, 1:9].unsqueeze(-1)).mean()
+    assert training.until(characters=1) == pytest.approx(float(expected) / math.log(2), rel=1e-5)
+    assert (training.steps, training.characters) == (1, 32)
+
+
+def test_the_state_is_carried_from_piece_to_piece_and_begins_anew_with_the_text():
+    training = started()
+    states = []
+    forward = training.model.forward
+    training.model.forward = lambda characters, state=None: (states.append(state), forward(characters, state))[1]
+    each = (len(TEXT) - 1) // 4
+    training.until(characters=4 * each + 1)
+    pieces = math.ceil(each / 8)
+    assert [state is None for state in states] == [True] + [False] * (pieces - 1) + [True]
+
+
+def test_the_average_without_memory_is_the_model_and_with_memory_is_between():
+    plain = started(TrainingOptions(3e-2, 4, 8, warmup=1, decay=0.0))
+    plain.until(characters=200)
+    torch.testing.assert_close(plain.averaged.output.weight, plain.model.output.weight.detach())
+    slow = started(TrainingOptions(3e-2, 4, 8, warmup=1, decay=0.5))
+    begin = slow.model.output.weight.detach().clone()
+    slow.until(characters=32)
+    expected = begin + (1 - 1 / 10) * (slow.model.output.weight.detach() - begin)  # (1 + 0) / (10 + 0) of step 0
+    torch.testing.assert_close(slow.averaged.output.weight, expected)
+
+
+def test_a_warm_up_rises_to_the_rate():
+    training = started(TrainingOptions(1e-2, 4, 8, warmup=4))
+    rates = []
+    for count in range(6):
+        training.until(characters=32 * (count + 1))
+        rates.append(training.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
+
+
+def test_marks_in_seconds_and_in_characters_are_measured_once_each_and_in_order():
+    seen = []
+    measured = train(started(), [0.4, 0.2], lambda model: seen.append(model) or 1.5, [64, 320])
+    assert [point.characters for point in measured[:2]] == [64, 320]
+    assert len(measured) == len(seen) == 4
+    assert measured[2].seconds >= 0.2
+    assert measured[3].seconds >= 0.4
+    assert all(point.unseen_bits == 1.5 for point in measured)
+    assert [point.steps for point in measured[:2]] == [2, 10]
+
+
+def test_time_spent_on_measuring_is_not_counted():
+    def slow(model):
+        began = time.process_time()
+        while time.process_time() - began < 0.3:
+            pass
+        return 0.0
+
+    training = started()
+    train(training, [0.01], slow, [32, 64])
+    assert training.seconds < 0.3
+
+
+def test_a_loss_that_is_not_finite_and_a_text_that_is_too_short_are_refused():
+    training = started()
+    torch.nn.init.constant_(training.model.output.weight, math.nan)
+    with pytest.raises(InputError, match="nan at step 1: train at a smaller learning rate"):
+        training.until(characters=1)
+    with pytest.raises(InputError, match="7 characters are too few to train on in 4 streams"):
+        Training(make(), torch.zeros(7, dtype=torch.int64), OPTIONS)
