@@ -13,7 +13,6 @@ from asr.errors import InputError
 from asr.sweep.description import read_sweep
 
 Write = Callable[[dict[str, Any]], Path]
-SWEEPS = Path(__file__).parents[2] / "configs" / "sweeps"
 
 
 def changed(content: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
@@ -140,11 +139,3 @@ def test_sizes_are_a_name_or_several_with_ratios(
 ) -> None:
     content["models"]["lstm"]["size"] = size
     assert read_sweep(write(content)).models[0].size == ratios
-
-
-@pytest.mark.parametrize(
-    "path", sorted(set(SWEEPS.glob("*.yaml")) - set(SWEEPS.glob("*_base.yaml"))), ids=lambda path: path.name
-)
-def test_the_sweeps_of_this_repository_can_be_read(path: Path) -> None:
-    sweep = read_sweep(path)
-    assert len(sweep.models) > 1
