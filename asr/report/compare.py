@@ -1,54 +1,212 @@
-"""`asr compare`: one table of several runs that were scored on the same thing."""
+"""`asr compare`: one table of several runs that were scored on the same thing, and whether they differ."""
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from asr.errors import InputError
 from asr.files import write_text
+from asr.report.evidence import Evidence, Settings, weigh
+from asr.report.rescored import Rescored, only_common, peculiarities, rescore
 from asr.report.runs import ScoredRun, check_comparable, read_runs
-from asr.report.tables import HEADINGS, markdown_table, notes, plain_table, table_rows
+from asr.report.statements import explanations, statements
+from asr.report.systems import systems_of
+from asr.report.tables import headings, markdown_table, notes, plain_table, table_rows
 
-__all__ = ["ScoredRun", "check_comparable", "main", "markdown_table", "plain_table", "read_runs"]
+__all__ = ["Comparison", "ScoredRun", "check_comparable", "compared", "main", "plain_table", "read_runs"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that is said of several runs.
+
+    Args:
+        rescored: the runs and their utterances; with fewer scores than on disk if only common utterances are compared.
+        evidence: intervals and pairs.
+        statements: sentences that state differences, and rates over seeds.
+        notes: what must be known to read table and statements.
+    """
+
+    rescored: tuple[Rescored, ...]
+    evidence: Evidence
+    statements: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def runs(self) -> list[ScoredRun]:
+        """The runs, with the scores that are compared."""
+        return [one.run for one in self.rescored]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: `runs` with all their scores, `models` (means over seeds), `comparisons`, and the words."""
+        intervals = {rates.name: rates for rates in self.evidence.runs}
+        runs = [
+            {
+                "name": run.name,
+                **run.scores,
+                "wer_interval": asdict(intervals[run.name].words) if run.name in intervals else None,
+                "cer_interval": asdict(intervals[run.name].characters) if run.name in intervals else None,
+            }
+            for run in self.runs
+        ]
+        number, kind = self.evidence.blocks
+        return {
+            "runs": runs,
+            "models": [asdict(rates) for rates in self.evidence.systems if len(rates.runs) > 1],
+            "comparisons": [asdict(pair) for pair in self.evidence.pairs],
+            "settings": {**asdict(self.evidence.settings), "blocks": kind, "number_of_blocks": number},
+            "statements": list(self.statements),
+            "notes": list(self.notes),
+        }
+
+
+def compared(
+    runs: Sequence[ScoredRun],
+    groups: Mapping[str, Sequence[ScoredRun]] | None = None,
+    settings: Settings | None = None,
+    common: bool = False,
+    each: bool = False,
+) -> Comparison:
+    """Compare runs that were scored on the same thing.
+
+    Args:
+        runs: all of them.
+        groups: name of a model -> its runs, each of another seed; others are told by their configurations.
+        settings: of intervals and tests.
+        common: compare on the utterances that all runs have, and state what is left out.
+        each: compare every run by itself, also those of one model.
+
+    Raises:
+        InputError: see `check_comparable`, `rescore`, `only_common` and `systems_of`.
+    """
+    left_out: list[str] = []
+    if common:
+        check_comparable(runs, references=False)
+        rescored, left_out = only_common([rescore(run) for run in runs])
+        runs = [one.run for one in rescored]
+        check_comparable(runs)
+    else:
+        check_comparable(runs)
+        rescored = [rescore(run) for run in runs]
+    evidence = weigh(rescored, systems_of(runs, groups or {}, not each), settings)
+    said = (*notes(runs), *left_out, *peculiarities(rescored), *explanations(evidence))
+    return Comparison(tuple(rescored), evidence, tuple(statements(evidence)), said)
 
 
 def main(arguments: Sequence[str]) -> int:
     """`asr compare`."""
-    options = _parser().parse_args(arguments)
-    runs = read_runs([Path(path) for path in options.runs], options.split)
-    check_comparable(runs)
-    if options.json:
-        text = json.dumps([{"name": run.name, **run.scores} for run in runs], indent=2, ensure_ascii=False)
-    else:
-        table = (markdown_table if options.markdown else plain_table)(HEADINGS, table_rows(runs))
-        text = table + "\n\n" + "\n".join(notes(runs))
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.common and options.picture:
+        parser.error("--picture draws all utterances and does not go with --common")
+    runs, groups = _read(options)
+    settings = Settings(options.draws, options.seed, options.level / 100, options.blocks, options.pairs)
+    comparison = compared(runs, groups, settings, options.common, options.each)
+    text = _as_json(comparison) if options.json else _as_text(comparison, options.markdown)
     print(text)
     if options.output:
         write_text(options.output, text + "\n")
     if options.picture:
         from asr.report.pictures import comparison_picture, read_groups
 
-        groups = read_groups(options.groups) if options.groups else None
-        comparison_picture(runs, Path(options.picture), options.utterance, groups)
+        families = read_groups(options.groups) if options.groups else None
+        comparison_picture(comparison.runs, Path(options.picture), options.utterance, families)
         # JSON on stdout is not to be mixed with anything.
         print(f"picture: {options.picture}", file=sys.stderr if options.json else sys.stdout)
     return 0
+
+
+def _read(options: argparse.Namespace) -> tuple[list[ScoredRun], dict[str, list[ScoredRun]]]:
+    """All runs, and those that --seeds-of puts together, which need not be given a second time."""
+    members: dict[str, list[Path]] = {}
+    for text in options.seeds_of:
+        name, _, paths = text.partition("=")
+        if not (name and paths) or name in members:
+            raise InputError(f"--seeds-of {text}: expected a new NAME=RUN,RUN,...")
+        members[name] = [Path(path) for path in paths.split(",")]
+    paths = [Path(path) for path in options.runs]
+    for path in (path for group in members.values() for path in group):
+        if path not in paths:
+            paths.append(path)
+    if not paths:
+        raise InputError("there is no run to compare")
+    runs = read_runs(paths, options.split)
+    by_path = dict(zip(paths, runs, strict=True))
+    return runs, {name: [by_path[path] for path in group] for name, group in members.items()}
+
+
+def _as_json(comparison: Comparison) -> str:
+    return json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False)
+
+
+def _as_text(comparison: Comparison, markdown: bool) -> str:
+    rows = table_rows(comparison.runs, comparison.evidence)
+    table = (markdown_table if markdown else plain_table)(headings(comparison.evidence.settings.level), rows)
+    mark = "- " if markdown else ""
+    parts = [
+        "\n".join(f"{mark}{line}" for line in lines) for lines in (comparison.statements, comparison.notes) if lines
+    ]
+    return "\n\n".join([table, *parts])
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="asr compare",
         description="One table of runs that were scored on the same utterances, references and text normalisation; "
-        "others are refused, and what differs is named.",
+        "others are refused, and what differs is named. Below it stands in words whether differences are any.",
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders (or scores.json files)")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders (or scores.json files)")
     parser.add_argument("--split", default="test", help="which scores of the run folders (default: test)")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="print a Markdown table")
-    form.add_argument("--json", action="store_true", help="print all scores as JSON")
-    parser.add_argument("-o", "--output", help="write the table to this file too")
+    form.add_argument("--markdown", action="store_true", help="print Markdown")
+    form.add_argument("--json", action="store_true", help="print all scores, intervals and comparisons as JSON")
+    parser.add_argument("-o", "--output", help="write what is printed to this file too")
+    _add_statistics(parser.add_argument_group("intervals and differences"))
     parser.add_argument("--picture", help="draw one utterance as all models hear it, and the WER of speakers, as PNG")
     parser.add_argument("--utterance", help="which utterance (default: one on which the models differ)")
     parser.add_argument("--groups", help="table (TSV) with the columns speaker and family: bars are drawn by family")
     return parser
+
+
+def _add_statistics(parser: argparse._ArgumentGroup) -> None:
+    parser.add_argument(
+        "--seeds-of",
+        action="append",
+        default=[],
+        metavar="NAME=RUN,RUN",
+        help="runs of one model with different seeds, compared by their mean; those whose configurations differ in the "
+        "seed alone are put together without being told",
+    )
+    parser.add_argument("--each", action="store_true", help="compare every run by itself, also those of one model")
+    parser.add_argument("--common", action="store_true", help="compare on the utterances that all runs have")
+    parser.add_argument(
+        "--pairs",
+        choices=["auto", "all", "first"],
+        default="auto",
+        help="compare all pairs, or each with the first (default: all of up to five)",
+    )
+    parser.add_argument(
+        "--blocks",
+        choices=["speakers", "utterances"],
+        default="speakers",
+        help="what the bootstrap draws: utterances by speaker where all speakers are known (default), or one by one",
+    )
+    parser.add_argument("--draws", type=_draws, default=Settings.draws, help="of the bootstrap (default: 10000)")
+    parser.add_argument("--seed", type=int, default=Settings.seed, help="of the draws (default: 0)")
+    parser.add_argument("--level", type=_percent, default=95.0, help="of intervals, in percent (default: 95)")
+
+
+def _draws(text: str) -> int:
+    if int(text) < 100:
+        raise argparse.ArgumentTypeError("fewer than 100 draws give no interval")
+    return int(text)
+
+
+def _percent(text: str) -> float:
+    if not 50 <= float(text) < 100:
+        raise argparse.ArgumentTypeError(f"expected percents of at least 50 and below 100, got {text}")
+    return float(text)

@@ -42,11 +42,15 @@ def read_runs(paths: Sequence[Path], split: str = "test") -> list[ScoredRun]:
     """Read the scores of run folders, or scores files themselves. Runs are called by their folders.
 
     Raises:
-        InputError: there are no scores for that split, they lack something that a comparison needs, or they are of an
-            earlier state of a run that was trained further.
+        InputError: there are no scores for that split, they lack something that a comparison needs, they are of an
+            earlier state of a run that was trained further, or they were given twice.
     """
     suffix = "" if split == "test" else f"-{split}"
     files = [path / f"scores{suffix}.json" if path.is_dir() else path for path in paths]
+    places = [file.resolve() for file in files]
+    twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice} was given twice")
     names = [path.resolve().name if path.is_dir() else path.stem for path in paths]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
@@ -57,8 +61,16 @@ def read_runs(paths: Sequence[Path], split: str = "test") -> list[ScoredRun]:
         scores = _read_scores(file)
         if path.is_dir():
             _check_current(path, file, scores, split)
-        runs.append(ScoredRun(path, name, scores, file.parent / f"hypotheses{suffix}.jsonl"))
+        runs.append(ScoredRun(path, name, scores, _hypotheses_of(path, file, scores, suffix)))
     return runs
+
+
+def _hypotheses_of(path: Path, file: Path, scores: Mapping[str, Any], suffix: str) -> Path:
+    """The hypotheses beside the scores, or those that scores given as a file name."""
+    named = scores.get("hypotheses")
+    if path != file or not isinstance(named, str):
+        return file.parent / f"hypotheses{suffix}.jsonl"
+    return next((place for place in (Path(named), file.parent / Path(named).name) if place.is_file()), Path(named))
 
 
 def _check_current(run: Path, file: Path, scores: Mapping[str, Any], split: str) -> None:
@@ -86,8 +98,12 @@ def _read_scores(file: Path) -> dict[str, Any]:
     return scores
 
 
-def check_comparable(runs: Sequence[ScoredRun]) -> None:
+def check_comparable(runs: Sequence[ScoredRun], references: bool = True) -> None:
     """Refuse runs that were not scored on the same utterances, references and normalisation.
+
+    Args:
+        runs: at least one.
+        references: whether utterances and references are looked at, or the normalisation alone.
 
     Raises:
         InputError: naming the first two runs that differ, and in what.
@@ -100,7 +116,7 @@ def check_comparable(runs: Sequence[ScoredRun]) -> None:
                 f"{first.path} and {other.path} cannot be compared: their texts were normalised by {normalizers[0]!r} "
                 f"and by {normalizers[1]!r}; score both with the same `asr score --normalizer`"
             )
-        if first.scores["reference_digest"] != other.scores["reference_digest"]:
+        if references and first.scores["reference_digest"] != other.scores["reference_digest"]:
             raise InputError(f"{first.path} and {other.path} cannot be compared: {_difference(first, other)}")
 
 
@@ -121,6 +137,8 @@ def _difference(first: ScoredRun, other: ScoredRun) -> str:
     if changed:
         name = changed[0]
         parts.append(f"{len(changed)} references differ ({name}: {left[name]!r} and {right[name]!r})")
+    if parts and not changed:
+        parts.append("--common compares on the utterances that all runs have")
     return "; ".join(parts) or "their scores.json and hypotheses.jsonl do not belong together: score them again"
 
 

@@ -4,29 +4,56 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from asr.report.evidence import Evidence
 from asr.report.runs import ScoredRun
+from asr.score.uncertainty import Interval
 
-HEADINGS = ("model", "parameters", "multiply-adds/s", "WER", "CER", "real-time factor", "training time")
+HEADINGS = ("model", "parameters", "multiply-adds/s", "WER", "interval", "CER", "real-time factor", "training time")
 UNKNOWN = "–"
 
 
-def table_rows(runs: Sequence[ScoredRun]) -> list[tuple[str, ...]]:
-    """The cells of the table, a row a run, below `HEADINGS`."""
-    rows: list[tuple[str, ...]] = []
-    for run in runs:
-        model, scores = run.scores.get("model") or {}, run.scores
-        rows.append(
-            (
-                run.name,
-                _amount(model.get("parameters")),
-                _amount(model.get("multiply_adds_per_second")),
-                f"{_percent(scores['wer'])} ({scores['errors']}/{scores['words']})",
-                _percent(scores["cer"]),
-                _decimal(scores.get("real_time_factor")),
-                _duration(scores.get("training_seconds")),
-            )
-        )
+def headings(level: float) -> tuple[str, ...]:
+    """`HEADINGS`, with the level of the intervals.
+
+    >>> headings(0.95)[4]
+    '95 % interval'
+    """
+    return tuple(f"{100 * level:g} % {name}" if name == "interval" else name for name in HEADINGS)
+
+
+def table_rows(runs: Sequence[ScoredRun], evidence: Evidence | None = None) -> list[tuple[str, ...]]:
+    """The cells of the table below `HEADINGS`: a row a run, then one for the mean of each model with several runs."""
+    known = {} if evidence is None else {rates.name: rates.words for rates in evidence.runs}
+    rows = [_run_row(run, known.get(run.name)) for run in runs]
+    for rates in evidence.systems if evidence else ():
+        if len(rates.runs) > 1:
+            seeds = rates.word_seeds
+            mean = [_percent(seeds.mean), _span(seeds.lower, seeds.upper), _percent(rates.character_seeds.mean)]
+            rows.append((f"{rates.name}, mean of {seeds.runs}", UNKNOWN, UNKNOWN, *mean, UNKNOWN, UNKNOWN))
     return rows
+
+
+def _run_row(run: ScoredRun, interval: Interval | None) -> tuple[str, ...]:
+    model, scores = run.scores.get("model") or {}, run.scores
+    return (
+        run.name,
+        _amount(model.get("parameters")),
+        _amount(model.get("multiply_adds_per_second")),
+        f"{_percent(scores['wer'])} ({scores['errors']}/{scores['words']})",
+        _span(interval.lower, interval.upper) if interval else UNKNOWN,
+        _percent(scores["cer"]),
+        _decimal(scores.get("real_time_factor")),
+        _duration(scores.get("training_seconds")),
+    )
+
+
+def _span(lower: float | None, upper: float | None) -> str:
+    """The ends of an interval of a rate.
+
+    >>> _span(0.0612, 0.08)
+    '6.12 to 8.00 %'
+    """
+    return UNKNOWN if lower is None or upper is None else f"{100 * lower:.2f} to {100 * upper:.2f} %"
 
 
 def _percent(rate: float | None) -> str:

@@ -36,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
             {
                 **scores.to_dict(),
                 "hypotheses": options.hypotheses,
+                "references": options.reference,
                 "seed": record.get("seed"),
                 "versions": made_with["versions"],
                 "commit": made_with["commit"],

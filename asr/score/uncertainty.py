@@ -19,7 +19,18 @@ import numpy.typing as npt
 from asr.randomness import generator
 from asr.score.matched_pairs import MatchedPairs, mapsswe
 
-__all__ = ["Blocks", "Interval", "MatchedPairs", "PairedDifference", "blocks_of", "interval", "mapsswe", "paired"]
+__all__ = [
+    "Blocks",
+    "Interval",
+    "MatchedPairs",
+    "PairedDifference",
+    "Resampling",
+    "blocks_of",
+    "holm",
+    "interval",
+    "mapsswe",
+    "paired",
+]
 
 DRAWS = 10_000
 LEVEL = 0.95
@@ -75,8 +86,9 @@ class PairedDifference:
         lower, upper, level, blocks, draws: as in `Interval`.
         probability: share of draws in which the first makes fewer errors, those in which both make as many counting
             half (Bisani and Ney's probability of improvement).
-        p: two-sided p-value of "there is no difference", the smallest level at which the interval has 0 at its edge:
-            2 (1 + draws on the rarer side of 0, and on it) / (1 + draws), at most 1; None for a single block.
+        p: two-sided p-value of "there is no difference": 1 minus the level at which the interval has 0 at its edge,
+            2 (1 + draws on the rarer side of 0, and on it) / (1 + draws), at most 1. It is not below 2 / 2^blocks, the
+            probability that all blocks agree by chance: few blocks prove nothing. None for a single block.
     """
 
     difference: float
@@ -192,6 +204,11 @@ class Resampling:
         drawn = drawn[drawn[:, -1] > 0]
         return cls(totals[:-1] / totals[-1], (drawn[:, :-1] / drawn[:, -1:]).T, number)
 
+    def means(self, groups: Sequence[Sequence[int]]) -> "Resampling":
+        """Groups of systems, each as one system with the mean of their rates."""
+        rates, drawn = (np.array([of[list(group)].mean(axis=0) for group in groups]) for of in (self.rates, self.drawn))
+        return Resampling(rates, drawn, self.blocks)
+
     def interval(self, system: int, level: float = LEVEL) -> Interval:
         """The rate of a system."""
         lower, upper = self._ends(self.drawn[system], level)
@@ -212,7 +229,7 @@ class Resampling:
             self.blocks,
             drawn.size,
             (below + ties / 2) / drawn.size,
-            min(1.0, 2 * (1 + rarer) / (1 + drawn.size)) if self.blocks > 1 else None,
+            min(1.0, max(2 * (1 + rarer) / (1 + drawn.size), 2.0 ** (1 - self.blocks))) if self.blocks > 1 else None,
         )
 
     def _ends(self, drawn: Floats, level: float) -> tuple[float | None, float | None]:
@@ -249,6 +266,21 @@ def resampled_sums(sums: Floats, draws: int, seed: int) -> Floats:
         times = np.bincount(chosen.ravel(), minlength=size * number).reshape(size, number)
         result[start : start + size] = times.astype(np.float64) @ sums
     return result
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number (Holm 1979): below a level with one wrong rejection or more in so many.
+
+    The smallest of m is multiplied by m, the next one by m - 1, and so on; none becomes smaller than one before it.
+
+    >>> holm([0.04, 0.01, 0.03])
+    [0.06, 0.03, 0.06]
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
+        corrected[index] = largest
+    return corrected
 
 
 def _numbered(names: Sequence[Hashable] | Blocks) -> tuple[npt.NDArray[np.int64], int]:

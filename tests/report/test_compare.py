@@ -44,6 +44,7 @@ def test_a_row_has_the_numbers_of_scores_json(make_run):
         "parameters": "1.23 M",
         "multiply-adds/s": "250 M",
         "WER": "33.33 % (1/3)",
+        "interval": "–",
         "CER": "25.00 %",
         "real-time factor": "0.0123",
         "training time": "1:02:05",
@@ -54,7 +55,7 @@ def test_what_is_not_known_is_a_dash_and_an_undefined_rate_says_so(make_run):
     unknown = {"model": None, "real_time_factor": None, "training_seconds": None, "machine": None}
     run = make_run("other-system", wer=None, cer=None, words=0, errors=2, **unknown)
     [row] = table_rows(read_runs([run]))
-    assert row == ("other-system", "–", "–", "undefined (2/0)", "undefined", "–", "–")
+    assert row == ("other-system", "–", "–", "undefined (2/0)", "–", "undefined", "–", "–")
     assert notes(read_runs([run])) == ["2 utterances, 0 words, normalised by english/1."]
 
 
@@ -153,15 +154,24 @@ def test_a_markdown_table_has_a_row_a_run(two_runs, capsys):
     main([*map(str, two_runs), "--markdown"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("| model | parameters |")
-    assert lines[1] == "|---|---:|---:|---:|---:|---:|---:|"
+    assert lines[1] == "|---|---:|---:|---:|---:|---:|---:|---:|"
     assert [line.split(" | ")[0] for line in lines[2:4]] == ["| right", "| wrong"]
 
 
-def test_json_has_all_scores(two_runs, capsys):
+def test_json_has_all_scores_intervals_and_comparisons(two_runs, capsys):
     main([*map(str, two_runs), "--json"])
     data = json.loads(capsys.readouterr().out)
-    assert [run["name"] for run in data] == ["right", "wrong"]
-    assert data[1]["errors"] == read_json(two_runs[1] / "scores.json")["errors"]
+    runs, wrong = data["runs"], read_json(two_runs[1] / "scores.json")
+    assert [run["name"] for run in runs] == ["right", "wrong"]
+    assert runs[1]["errors"] == wrong["errors"]
+    for key, rate in (("wer_interval", "wer"), ("cer_interval", "cer")):
+        assert runs[1][key]["rate"] == pytest.approx(wrong[rate])
+        assert 0 <= runs[1][key]["lower"] <= wrong[rate] <= runs[1][key]["upper"]
+    [pair] = data["comparisons"]
+    assert (pair["first"], pair["second"]) == ("right", "wrong")
+    assert pair["words"]["difference"] == pytest.approx(-wrong["wer"])
+    assert pair["mapsswe"]["difference"] == -wrong["errors"]
+    assert data["settings"]["draws"] == 10_000
 
 
 def test_a_scores_file_can_stand_for_a_run(two_runs, capsys):

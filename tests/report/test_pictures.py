@@ -96,8 +96,8 @@ def test_the_picture_is_a_png_and_the_same_one_twice(two_runs, tmp_path, capsys)
 def test_json_output_stays_json_when_a_picture_is_drawn(two_runs, tmp_path, capsys):
     main([*map(str, two_runs), "--json", "--picture", str(tmp_path / "a.png")])
     output = capsys.readouterr()
-    assert output.out.startswith("[")
-    assert output.out.rstrip().endswith("]")
+    assert output.out.startswith("{")
+    assert output.out.rstrip().endswith("}")
     assert "picture: " in output.err
 
 

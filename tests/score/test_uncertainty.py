@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from asr.score.uncertainty import Resampling, blocks_of, interval, paired, resampled_sums
+from asr.score.uncertainty import Resampling, blocks_of, holm, interval, paired, resampled_sums
 
 DRAWS = 40_000
 
@@ -91,7 +91,12 @@ def test_a_pair_sees_the_same_draws():
     errors, lengths = np.array([3, 0, 1, 7, 2]), np.array([10, 4, 9, 12, 5])
     found = paired(errors, errors + lengths, lengths, draws=500)  # one error more in every word: nothing varies
     assert (found.difference, found.lower, found.upper) == pytest.approx((-1, -1, -1))
-    assert (found.probability, found.p) == (1.0, pytest.approx(2 / 501))
+    assert (found.probability, found.p) == (1.0, 2 / 2**5)
+
+
+def test_p_is_not_below_the_chance_that_all_blocks_agree_nor_below_what_the_draws_can_tell():
+    ones = {number: paired(np.zeros(number), np.ones(number), np.ones(number), draws=500).p for number in (2, 4, 6, 40)}
+    assert ones == {2: 0.5, 4: 0.125, 6: 0.03125, 40: pytest.approx(2 / 501)}
 
 
 def test_the_probability_and_p_of_a_pair_are_those_of_all_resamples():
@@ -180,3 +185,24 @@ def test_blocks_are_speakers_where_all_are_known_and_utterances_otherwise():
     assert blocks_of(["a", None, "b"])[1:] == (3, "utterances")
     assert blocks_of(["a", "a", "a"])[1:] == (3, "utterances")
     assert blocks_of(["b", "a", "b"]).assignment.tolist() == [0, 1, 0]
+
+
+def test_the_mean_of_two_systems_is_the_system_with_their_mean_errors():
+    first, second, lengths = np.array([3, 0, 1, 7, 2]), np.array([2, 2, 2, 7, 3]), [10, 4, 9, 12, 5]
+    found = Resampling.of([first, second], lengths, draws=50).means([[0, 1], [1]])
+    expected = Resampling.of([(first + second) / 2, second], lengths, draws=50)
+    np.testing.assert_allclose(found.rates, expected.rates)
+    np.testing.assert_allclose(found.drawn, expected.drawn)
+
+
+def test_holm_rejects_in_steps_as_its_definition_says():
+    p_values = [0.01, 0.2, 0.011, 0.012, 0.9]
+    for level in (0.001, 0.03, 0.05, 0.06, 0.5, 0.95):
+        rejected = set()
+        for place, index in enumerate(np.argsort(p_values)):  # the smallest against level / m, the next / (m - 1) ...
+            if p_values[index] > level / (len(p_values) - place):
+                break
+            rejected.add(int(index))
+        assert {index for index, p in enumerate(holm(p_values)) if p <= level} == rejected
+    assert holm([]) == []
+    assert holm([0.04]) == [0.04]

@@ -1,0 +1,120 @@
+"""The utterances behind scores.json: hypotheses scored again, by utterance, as intervals and tests need them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asr.decode.hypotheses import read_hypotheses
+from asr.errors import InputError
+from asr.report.runs import ScoredRun
+from asr.score.errors import ErrorCounts
+from asr.score.references import read_references, with_references
+from asr.score.scores import Scores, name_some, score
+from asr.text import normalizer
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """A run and its utterances.
+
+    Args:
+        run: as it was read.
+        scores: of its hypotheses, which add up to what `run.scores` says; None if there are no hypotheses.
+        reason: why there are none; else "".
+    """
+
+    run: ScoredRun
+    scores: Scores | None
+    reason: str = ""
+
+
+def rescore(run: ScoredRun) -> Rescored:
+    """Score the hypotheses of a run again: with the references and the normalisation of its scores.
+
+    Raises:
+        InputError: the hypotheses cannot be read, an utterance occurs twice in them, or they do not give the errors,
+            words and references of scores.json; files are named.
+    """
+    if not run.hypotheses.is_file():
+        return Rescored(run, None, f"there is no {run.hypotheses}")
+    rows = read_hypotheses(run.hypotheses)
+    references = run.scores.get("references")
+    if isinstance(references, str) and Path(references).is_file():
+        rows = with_references(rows, read_references(references))
+    identifier = run.scores.get("normalizer")
+    if any(row.reference is None for row in rows):
+        return Rescored(run, None, f"{run.hypotheses} has utterances without a reference")
+    found = score(rows, identifier)
+    if not _fits(found, run) and identifier:  # they were normalised while they were scored
+        found = score(rows, identifier, normalizer(identifier))
+    if not _fits(found, run):
+        raise InputError(
+            f"{run.path}: its scores ({run.scores['errors']} errors, {run.scores['words']} words) and "
+            f"{run.hypotheses} ({found.words.errors}, {found.words.length}) do not belong together: score them again"
+        )
+    return Rescored(run, found)
+
+
+def _fits(found: Scores, run: ScoredRun) -> bool:
+    return (found.words.errors, found.words.length, found.reference_digest) == (
+        run.scores["errors"],
+        run.scores["words"],
+        run.scores["reference_digest"],
+    )
+
+
+def only_common(rescored: Sequence[Rescored]) -> tuple[list[Rescored], list[str]]:
+    """Take from every run the utterances that all of them have.
+
+    Returns:
+        The runs, whose scores are those of the common utterances, and notes on what was left out.
+
+    Raises:
+        InputError: a run has no hypotheses, no utterance is common, or references of a common one differ.
+    """
+    utterances = []
+    for one in rescored:
+        if one.scores is None:
+            raise InputError(f"{one.run.path} cannot be reduced to common utterances: {one.reason}")
+        utterances.append({utterance.id: utterance for utterance in one.scores.utterances})
+    common = set.intersection(*map(set, utterances))
+    if not common:
+        raise InputError("the runs have no utterance in common")
+    notes = []
+    chosen = []
+    for one, own in zip(rescored, utterances, strict=True):
+        assert one.scores is not None
+        left_out = sorted(own.keys() - common)
+        if left_out:
+            notes.append(
+                f"{len(left_out)} of {len(own)} utterances of {one.run.name} are left out: {name_some(left_out, 3)}."
+            )
+        scores = Scores(tuple(own[name] for name in sorted(common)), one.scores.normalizer)
+        run = replace(one.run, scores={**one.run.scores, **scores.to_dict()})
+        chosen.append(Rescored(run, scores))
+    if notes:
+        notes.insert(
+            0, "Only the utterances that all runs have are compared; real-time factors are of all that were decoded."
+        )
+    return chosen, notes
+
+
+def peculiarities(rescored: Sequence[Rescored]) -> list[str]:
+    """Empty references and empty hypotheses, in words, and how they are counted."""
+    known = [(one.run.name, one.scores.utterances) for one in rescored if one.scores is not None]
+    lines = []
+    empty = [one.id for one in known[0][1] if not one.words.length] if known else []
+    if empty:
+        inserted = [(name, sum(one.words.errors for one in own if not one.words.length)) for name, own in known]
+        lines.append(
+            f"{len(empty)} of {len(known[0][1])} references are empty ({name_some(empty, 3)}): what was recognised "
+            f"there counts as insertions ({', '.join(f'{name}: {number}' for name, number in inserted)})."
+        )
+    for name, own in known:
+        silent = [one.id for one in own if one.words.length and one.words == ErrorCounts(deletions=one.words.length)]
+        if silent:
+            lines.append(
+                f"{name} recognised nothing in {len(silent)} of {len(own)} utterances ({name_some(silent, 3)}): all "
+                "words there count as deleted."
+            )
+    return lines

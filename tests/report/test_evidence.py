@@ -1,0 +1,237 @@
+"""What a comparison says of its runs follows from their utterances, by the tests of asr.score."""
+
+import json
+import random
+import re
+
+import numpy as np
+import pytest
+
+from asr.decode.hypotheses import Hypothesis, write_hypotheses
+from asr.errors import InputError
+from asr.files import write_json, write_text
+from asr.report.compare import compared, main
+from asr.report.evidence import Pair, Settings, judged
+from asr.report.runs import read_runs
+from asr.score.errors import align_words
+from asr.score.matched_pairs import MatchedPairs
+from asr.score.scores import score
+from asr.score.seeds import seed_difference, variation
+from asr.score.uncertainty import PairedDifference, blocks_of, interval, mapsswe, paired
+
+SAID = [random.Random(n).choices("ABCDEFGH", k=4 + n % 9) for n in range(60)]
+
+
+def heard(rate, salt, said=SAID):
+    """Utterances of ten speakers in which words are misheard at a rate."""
+    source = random.Random(salt)
+    rows = []
+    for n, words in enumerate(said):
+        text = " ".join("X" if source.random() < rate else word for word in words)
+        rows.append(Hypothesis(f"u{n:02}", text, " ".join(words), f"s{n % 10}"))
+    return rows
+
+
+@pytest.fixture
+def make(tmp_path):
+    def run(name, rows, config=None, **changes):
+        scores = score(rows, "verbatim/1")
+        write_hypotheses(tmp_path / name / "hypotheses.jsonl", rows)
+        write_json(tmp_path / name / "scores.json", {**scores.to_dict(), **changes})
+        if config is not None:
+            write_text(tmp_path / name / "config.yaml", json.dumps(config))  # JSON is YAML
+        return tmp_path / name
+
+    return run
+
+
+@pytest.fixture
+def compare(make, capsys):
+    def printed(*arguments):
+        assert main([*map(str, arguments)]) == 0
+        return capsys.readouterr().out
+
+    return printed
+
+
+def errors_of(rows):
+    return [one.words.errors for one in score(rows).utterances]
+
+
+LENGTHS = [len(words) for words in SAID]
+SPEAKERS = [f"s{n % 10}" for n in range(60)]
+
+
+def test_intervals_and_differences_are_those_of_the_score_room(make):
+    good, bad = heard(0.1, 1), heard(0.4, 2)
+    found = compared(read_runs([make("good", good), make("bad", bad)]), settings=Settings(draws=300, seed=5)).evidence
+    blocks = blocks_of(SPEAKERS)
+    assert found.runs[0].words == interval(errors_of(good), LENGTHS, blocks, 300, 5)
+    [pair] = found.pairs
+    assert pair.words == paired(errors_of(good), errors_of(bad), LENGTHS, blocks, 300, 5)
+    texts = [[" ".join(words) for words in SAID], [row.hypothesis for row in good], [row.hypothesis for row in bad]]
+    assert pair.mapsswe == mapsswe(align_words(texts[0], texts[1]), align_words(texts[0], texts[2]))
+    assert pair.corrected == {"bootstrap": pair.words.p, "MAPSSWE": pair.mapsswe.p}
+    assert found.blocks == (10, "speakers")
+    characters = [one.characters for one in score(bad).utterances]
+    errors, lengths = [one.errors for one in characters], [one.length for one in characters]
+    assert found.runs[1].characters == interval(errors, lengths, blocks, 300, 5)
+
+
+def test_a_clear_difference_is_stated_with_the_better_system_first(make, compare):
+    printed = compare(make("bad", heard(0.5, 1)), make("good", heard(0.05, 2)), "--draws", "500")
+    statement = next(line for line in printed.splitlines() if line.endswith(": a difference."))
+    assert re.match(
+        r"good makes \d+\.\d\d points fewer errors than bad \(95 % \d+\.\d\d to \d+\.\d\d; bootstrap p = 0.00",
+        statement,
+    )
+    assert "Intervals: percentile bootstrap over 10 speakers, 500 draws, seed 0. 10 speakers are few" in printed
+    assert "What another seed would give is in no interval of bad and good" in printed
+
+
+def test_systems_that_hardly_differ_are_not_told_apart(make, compare):
+    rows = heard(0.3, 1)
+    other = [*rows[:-1], Hypothesis(rows[-1].id, "X", rows[-1].reference, rows[-1].speaker)]
+    printed = compare(make("a", rows), make("b", other))
+    assert "No difference can be told: a makes" in printed
+    assert ": a difference" not in printed
+    assert "No difference can be told: a and c make equally many errors" in compare(make("a", rows), make("c", rows))
+
+
+def difference(p):
+    return PairedDifference(-0.1, -0.2, -0.01, 0.95, 50, 1000, 0.99, p)
+
+
+def pair_of(p_bootstrap, p_mapsswe):
+    test = MatchedPairs(40, 5, 0.1, 1.0, 2.0, p_mapsswe)
+    return Pair("a", "b", difference(p_bootstrap), difference(p_bootstrap), test, None)
+
+
+def test_a_verdict_needs_all_tests_and_p_values_corrected_for_the_number_of_pairs():
+    alone = judged([pair_of(0.02, 0.03)], 0.05)
+    assert [pair.verdict for pair in alone] == ["difference"]
+    pairs = judged([pair_of(0.02, 0.03), pair_of(0.6, 0.7), pair_of(0.001, 0.9), pair_of(0.01, None)], 0.05)
+    assert [pair.verdict for pair in pairs] == ["disagreement", "none", "disagreement", "difference"]
+    assert pairs[0].corrected == {"bootstrap": pytest.approx(0.04), "MAPSSWE": pytest.approx(0.09)}
+
+
+CONFIG = {"seed": 0, "run": "r", "model": {"encoder": {"class_path": "E"}}, "data": {"root": "d", "num_workers": 2}}
+
+
+def seeds(make, name, rates, changed=CONFIG, first=0):
+    return [
+        make(f"{name}-seed{n}", heard(rate, f"{name}{n}"), {**changed, "seed": n, "run": f"{name}{n}"}, seed=n)
+        for n, rate in enumerate(rates, start=first)
+    ]
+
+
+def test_runs_whose_configurations_differ_in_the_seed_alone_are_compared_by_their_mean(make):
+    other = {**CONFIG, "model": {"encoder": {"class_path": "F"}}}
+    paths = [*seeds(make, "grid", [0.1, 0.13, 0.08]), *seeds(make, "lstm", [0.4, 0.45], other)]
+    found = compared(read_runs(paths), settings=Settings(draws=300))
+    grid, lstm = found.evidence.systems
+    assert (grid.name, lstm.name) == ("grid", "lstm")
+    assert grid.runs == ("grid-seed0", "grid-seed1", "grid-seed2")
+    rates = [[run.scores["wer"] for run in found.runs if run.name.startswith(name)] for name in ("grid", "lstm")]
+    assert grid.word_seeds == variation(rates[0])
+    [pair] = found.evidence.pairs
+    assert pair.seeds == seed_difference(*rates)
+    assert pair.mapsswe is None
+    assert pair.words.difference == pytest.approx(np.mean(rates[0]) - np.mean(rates[1]))
+    assert found.statements[0].startswith(
+        f"grid: {100 * np.mean(rates[0]):.2f} % on average over 3 seeds (grid-seed0, "
+    )
+    assert "over speakers 95 %" in found.statements[2]
+    assert "over seeds 95 %" in found.statements[2]
+
+
+def test_runs_of_other_options_of_equal_seeds_or_on_their_own_are_not_put_together(make):
+    apart = [
+        make("a", heard(0.1, 1), CONFIG, seed=0),
+        make("b", heard(0.1, 2), {**CONFIG, "data": {"root": "d", "max_batch_seconds": 60}}, seed=1),
+        make("c", heard(0.1, 3), CONFIG, seed=0),
+        make("d", heard(0.1, 4), None, seed=2),
+    ]
+    assert [len(rates.runs) for rates in compared(read_runs(apart)).evidence.systems] == [1, 1, 1, 1]
+    together = seeds(make, "lstm", [0.1, 0.2])
+    assert [len(rates.runs) for rates in compared(read_runs(together)).evidence.systems] == [2]
+    assert len(compared(read_runs(together), each=True).evidence.pairs) == 1
+
+
+def test_seeds_can_be_put_together_by_hand(make, compare):
+    paths = [make("one", heard(0.1, 1)), make("two", heard(0.12, 2)), make("other", heard(0.5, 3))]
+    printed = compare(paths[2], "--seeds-of", f"mine={paths[0]},{paths[1]}", "--draws", "200")
+    assert [line.split("  ")[0] for line in printed.splitlines()[1:5]] == ["other", "one", "two", "mine, mean of 2"]
+    assert "mine makes" in printed
+    assert "What another seed would give is in no interval of other" in printed
+
+
+@pytest.mark.parametrize("text", ["mine", "=a,b", "mine="])
+def test_groups_that_name_no_runs_are_refused(text):
+    with pytest.raises(InputError, match="expected a new NAME=RUN,RUN"):
+        main(["--seeds-of", text])
+
+
+def test_a_run_in_two_groups_and_one_given_twice_are_refused(make):
+    a, b = make("a", heard(0.1, 1)), make("b", heard(0.1, 2))
+    with pytest.raises(InputError, match="in two groups"):
+        main(["--seeds-of", f"m={a},{b}", "--seeds-of", f"n={a},{b}"])
+    with pytest.raises(InputError, match="a was given twice"):
+        main([str(a), str(b), str(a)])
+    with pytest.raises(InputError, match="no run to compare"):
+        main([])
+
+
+def test_many_systems_are_compared_with_the_first_and_all_pairs_on_demand(make):
+    runs = read_runs([make(f"r{n}", heard(0.1 + n / 20, n)) for n in range(6)])
+    few = compared(runs, settings=Settings(draws=100))
+    assert [(pair.first, pair.second) for pair in few.evidence.pairs] == [("r0", f"r{n}") for n in range(1, 6)]
+    assert any("corrected for 5 comparisons (Holm)" in note for note in few.notes)
+    assert len(compared(runs, settings=Settings(draws=100, pairs="all")).evidence.pairs) == 15
+    assert len(compared(runs[:5], settings=Settings(draws=100)).evidence.pairs) == 10
+
+
+def test_blocks_are_stated(make, compare):
+    a, b = make("a", heard(0.1, 1)), make("b", heard(0.2, 2))
+    assert "percentile bootstrap over 60 utterances, 10,000 draws, seed 0.\n" in compare(a, b, "--blocks", "utterances")
+    unknown = [
+        Hypothesis(row.id, row.hypothesis, row.reference, None if n < 3 else row.speaker)
+        for n, row in enumerate(heard(0.1, 1))
+    ]
+    printed = compare(make("c", unknown))
+    assert (
+        "over 60 utterances, 10,000 draws, seed 0; over utterances and not speakers, for the speaker of 3 is not known."
+        in printed
+    )
+    assert "over 10 speakers" in compare(make("d", unknown), b)  # b knows them
+    one = [Hypothesis(row.id, row.hypothesis, row.reference, "s") for row in heard(0.1, 1)]
+    assert "for there is one speaker only" in compare(make("e", one))
+
+
+def test_a_single_utterance_has_no_interval(make, compare):
+    printed = compare(make("a", heard(0.3, 1)[:1]), make("b", heard(0.9, 2)[:1]))
+    assert "There are no intervals: one utterance does not say" in printed
+    assert ": a difference" not in printed
+
+
+def test_the_level_changes_intervals_and_verdicts_as_it_says(make, compare):
+    a, b = make("a", heard(0.1, 1)), make("b", heard(0.4, 2))
+    printed = compare(a, b, "--level", "90")
+    assert "90 % interval" in printed
+    assert "(90 % " in printed
+    assert "rejects that there is none at 10 %" in printed
+
+
+@pytest.mark.parametrize("options", [["--level", "100"], ["--draws", "5"], ["--common", "--picture", "x.png"]])
+def test_options_that_make_no_sense_are_usage_errors(options, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["a", *options])
+    assert "error:" in capsys.readouterr().err
+
+
+def test_the_same_seed_prints_the_same_bytes_and_another_one_other_intervals(make, compare):
+    runs = make("a", heard(0.1, 1)), make("b", heard(0.2, 2))
+    assert compare(*runs, "--json") == compare(*runs, "--json")
+    other, same = (json.loads(compare(*runs, "--json", "--seed", seed))["runs"][0] for seed in ("1", "0"))
+    assert other["wer_interval"]["lower"] != same["wer_interval"]["lower"]
+    assert other["wer"] == same["wer"]
