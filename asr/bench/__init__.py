@@ -8,4 +8,5 @@ memory        the peak of one candidate, in a process of its own
 rows          measurements -> rows -> a table
 plot          rows of a sweep -> a picture
 command       `asr bench`
+comparison    how long `asr compare` takes, and its memory
 """
