@@ -22,6 +22,7 @@ VERBS = {
     "transcribe": ("turn audio files into text", "asr.transcribe:main"),
     "robustness": ("error rates under noise, at other speeds and in long recordings", "asr.robustness.command:main"),
     "models": ("size, cost and frame rate of configurations", "asr.report.models:main"),
+    "lm": ("build language models, and score text with them", "asr.lm.command:main"),
     "bench": ("time the Grid LSTM beside nn.LSTM, and measure its memory", "asr.bench.command:main"),
     "export": ("write a trained model as safetensors and JSON", "asr.model:export_main"),
     "doctor": ("report versions, devices, audio support and engines", "asr.doctor:main"),

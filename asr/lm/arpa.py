@@ -12,13 +12,15 @@ r"""ARPA files: what language model tools exchange.
     \end\
 """
 
+import contextlib
 import gzip
+import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,9 @@ NEVER = -99.0
 UNKNOWN_MISSING = -100.0
 """log10 P(<unk>) for a model without `<unk>`, as KenLM has it."""
 LN10 = float(np.log(10.0))
+
+RECORD = b"# record: "
+"""Begins the line, before `\\data\\`, in which a model's record stands."""
 
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)\s*$")
 
@@ -63,6 +68,7 @@ class _Reader:
         self.path = path
         self.file = file
         self.line = 0
+        self.record: Any = None
 
     def read(self) -> NGramModel:
         counts = self._counts()
@@ -87,7 +93,8 @@ class _Reader:
         natural = [Ngrams(level.words, level.log_prob * LN10, level.backoff * LN10) for level in levels]
         vocabulary = self._decoded(words)
         try:
-            return NGramModel(vocabulary, build_trie(natural, len(words)))
+            record = self.record if isinstance(self.record, dict) else None
+            return NGramModel(vocabulary, build_trie(natural, len(words)), record)
         except ValueError as error:
             if isinstance(error, InputError):
                 raise
@@ -100,6 +107,9 @@ class _Reader:
             self.line += 1
             if raw.strip() == b"\\data\\":
                 break
+            if raw.startswith(RECORD):
+                with contextlib.suppress(ValueError):  # another's words
+                    self.record = json.loads(raw[len(RECORD) :])
             if self.line == 1 and b"\0" in raw:
                 raise InputError(f"{self.path} is no ARPA file: its first line is binary")
         else:
@@ -256,6 +266,8 @@ def write_arpa(path: Path | str, model: NGramModel) -> None:
 
 
 def _chunks(model: NGramModel) -> Iterator[bytes]:
+    if model.record:
+        yield RECORD + json.dumps(model.record, ensure_ascii=False).encode() + b"\n\n"
     yield ("\\data\\\n" + "".join(f"ngram {n}={c}\n" for n, c in enumerate(model.counts, start=1))).encode()
     texts: Sequence[str] = [""]
     parent = 0  # the first node of the order below

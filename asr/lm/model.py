@@ -1,7 +1,7 @@
 """Back-off n-gram models: probabilities and states for many contexts at once."""
 
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ class NGramModel:
         order: n of the longest n-grams.
         start: the state at the beginning of a sentence.
         counts: n-grams of each order.
+        record: how it was made, plain data; empty if that is not known.
 
     >>> from asr.lm.trie import Ngrams, build_trie
     >>> import numpy as np
@@ -42,16 +43,18 @@ class NGramModel:
     ([0.8, 0.05], [0.3, 0.3])
     """
 
-    def __init__(self, words: tuple[str, ...], trie: Trie) -> None:
+    def __init__(self, words: tuple[str, ...], trie: Trie, record: dict[str, Any] | None = None) -> None:
         """
         Args:
             words: the vocabulary, index -> word.
             trie: its n-grams; the nodes 1, 2, ... are those of the single words in their order.
+            record: how it was made.
 
         Raises:
             InputError: `<unk>` or `</s>` is not in the vocabulary, or the unigrams are not its words.
         """
         self.words = words
+        self.record = record or {}
         self.trie = trie
         self.counts = trie.counts
         self.order = len(trie.counts)
