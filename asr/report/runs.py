@@ -61,16 +61,17 @@ def read_runs(paths: Sequence[Path], split: str = "test") -> list[ScoredRun]:
         scores = _read_scores(file)
         if path.is_dir():
             _check_current(path, file, scores, split)
-        runs.append(ScoredRun(path, name, scores, _hypotheses_of(path, file, scores, suffix)))
+        runs.append(ScoredRun(path, name, scores, _hypotheses_of(file, scores)))
     return runs
 
 
-def _hypotheses_of(path: Path, file: Path, scores: Mapping[str, Any], suffix: str) -> Path:
-    """The hypotheses beside the scores, or those that scores given as a file name."""
+def _hypotheses_of(file: Path, scores: Mapping[str, Any]) -> Path:
+    """The hypotheses that the scores name, or those beside them: `hypotheses-dev.jsonl` of `scores-dev.json`."""
     named = scores.get("hypotheses")
-    if path != file or not isinstance(named, str):
-        return file.parent / f"hypotheses{suffix}.jsonl"
-    return next((place for place in (Path(named), file.parent / Path(named).name) if place.is_file()), Path(named))
+    if isinstance(named, str):
+        return next((place for place in (Path(named), file.parent / Path(named).name) if place.is_file()), Path(named))
+    split = file.stem.removeprefix("scores") if file.stem.startswith("scores") else ""
+    return file.parent / f"hypotheses{split}.jsonl"
 
 
 def _check_current(run: Path, file: Path, scores: Mapping[str, Any], split: str) -> None:

@@ -107,6 +107,16 @@ def test_a_run_without_hypotheses_has_no_interval_and_is_not_compared(make, comp
     assert printed.count("make equally many errors") == 1
 
 
+def test_a_scores_file_of_another_split_goes_with_the_hypotheses_of_that_split(make):
+    run = make("a")
+    for name in ("scores.json", "hypotheses.jsonl"):
+        stem, ending = name.split(".")
+        shutil.copy(make("b", ROWS[:2]) / name, run / f"{stem}-dev.{ending}")
+    [dev, test] = read_runs([run / "scores-dev.json", run / "scores.json"])
+    assert (len(rescore(dev).scores.utterances), len(rescore(test).scores.utterances)) == (2, 4)
+    assert read_runs([run], "dev")[0].hypotheses == dev.hypotheses == run / "hypotheses-dev.jsonl"
+
+
 def test_scores_of_other_hypotheses_are_refused(make):
     a, b = make("a"), make("b", [*ROWS[:3], Hypothesis("u4", "D E", "D E", "s3")])
     shutil.copy(b / "hypotheses.jsonl", a)
