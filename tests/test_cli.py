@@ -90,6 +90,7 @@ def test_every_verb_explains_itself(name, capsys):
 NEEDED = {
     "bench": ["grid"],
     "export": ["model", "-o", "out"],
+    "lm": ["info", "model"],
     "transcribe": ["a.wav", "-m", "model"],
     "doctor": [],
     "fit": [],

@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,15 +28,22 @@ VERBS = {
 def main(arguments: Sequence[str]) -> int:
     """`asr lm VERB`."""
     verb, *rest = arguments or [""]
-    if verb in VERBS:
-        module, function = VERBS[verb][1].split(":")
-        code: int = getattr(importlib.import_module(module), function)(rest)
-        return code
-    usage = "usage: asr lm VERB [options]\n\n" + "\n".join(f"  {name:<6} {does}" for name, (does, _) in VERBS.items())
-    asked = verb in ("-h", "--help")
-    problem = f"asr lm: no verb {verb!r}\n\n" if verb and not asked else ""
-    print(f"{problem}{usage}", file=sys.stdout if asked else sys.stderr)
-    return 0 if asked else 2
+    if verb not in VERBS:
+        _parser().parse_args(arguments)  # which ends here
+    module, function = VERBS[verb][1].split(":")
+    code: int = getattr(importlib.import_module(module), function)(rest)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    verbs = "\n".join(f"  {name:<6} {does}" for name, (does, _) in VERBS.items())
+    parser = argparse.ArgumentParser(
+        prog="asr lm",
+        description=f"Language models.\n\n{verbs}\n\nasr lm VERB --help explains a verb.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("verb", metavar="VERB", choices=list(VERBS))
+    return parser
 
 
 def build_main(arguments: Sequence[str]) -> int:

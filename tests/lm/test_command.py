@@ -136,10 +136,11 @@ def test_info_says_what_a_model_is_and_was_made_of(tmp_path, text, capsys):
 
 
 def test_wrong_use_is_told_in_a_line(tmp_path, text, capsys):
-    assert main(["lm"]) == 2
-    assert main(["lm", "--help"]) == 0
-    assert main(["lm", "bild"]) == 2
-    assert "no verb 'bild'" in capsys.readouterr().err
+    for wrong, named in (([], "VERB"), (["bild"], "'bild'"), (["build", text], "-o")):
+        with pytest.raises(SystemExit) as stop:
+            main(["lm", *wrong])
+        assert stop.value.code == 2
+        assert named in capsys.readouterr().err
     assert main(["lm", "build", text, "-o", str(tmp_path / "lm.bin")]) == 1
     assert "is written to *.arpa, *.arpa.gz or *.npz" in capsys.readouterr().err
     assert main(["lm", "build", text, "-o", str(tmp_path / "lm.arpa"), "--exclude", text]) == 1
