@@ -55,14 +55,12 @@ class Candidate(NamedTuple):
         acoustic: log of the sum over its alignments.
         total: with all that language models add.
         parts: what these add, unweighted, by name.
-        complete: whether it may end here; False is a fallback where a lexicon allows none to end.
     """
 
     tokens: tuple[int, ...]
     acoustic: float
     total: float
     parts: dict[str, float]
-    complete: bool = True
 
 
 class _Beams(NamedTuple):
@@ -98,11 +96,15 @@ class BeamSearch:
     def __init__(self, spelling: Spelling, pruning: Pruning, fusions: Sequence[Fusion] = ()) -> None:
         self.pruning, self.fusions = pruning, tuple(fusions)
         self.vocabulary = len(spelling.tokens)
+        self.breaks = spelling.breaks
         self.separator = -1 if spelling.separator is None else spelling.separator
         self.codes = np.random.default_rng(0).integers(1, 1 << 63, self.vocabulary, dtype=np.uint64)
 
     def decode(self, log_probs: Sequence[NDArray[Any]]) -> list[list[Candidate]]:
-        """Log-probabilities (T, V) of some utterances -> candidates of each, the best first.
+        """Log-probabilities (T, V) of some utterances -> candidates of each, the best first; at least one.
+
+        Where a lexicon lets none of the prefixes that are left end, the last word of each is cut off, and its total is
+        without what the end of a text adds.
 
         Utterances of similar length are decoded fastest together. No result depends on which are.
 
@@ -248,24 +250,27 @@ class BeamSearch:
         found = []
         for row in range(len(acoustic)):
             totals = acoustic[row] + beams.fused[row] + closing[row]
-            complete = bool(np.isfinite(totals).any())
-            if not complete:
+            cut = not np.isfinite(totals).any()
+            if cut:
                 totals = acoustic[row] + beams.fused[row]
             order = [int(index) for index in np.argsort(-totals, kind="stable") if np.isfinite(totals[index])]
-            texts = _traced(history, first + row, np.array(order, dtype=np.int64))
+            sequences = _traced(history, first + row, np.array(order, dtype=np.int64))
             found.append(
                 [
                     Candidate(
-                        tokens,
+                        self._without_last_word(tokens) if cut else tokens,
                         float(acoustic[row, index]),
                         float(totals[index]),
                         {name: float(values[row, index]) for name, values in parts.items()},
-                        complete,
                     )
-                    for index, tokens in zip(order, texts, strict=True)
+                    for index, tokens in zip(order, sequences, strict=True)
                 ]
             )
         return found
+
+    def _without_last_word(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        ends = [place for place, token in enumerate(tokens) if self.breaks[token]]
+        return tokens[: ends[-1]] if ends else ()
 
 
 def _merge(beams: _Beams, frame: _Frame, stay_token: Floats, extended: Floats) -> Floats:

@@ -1,10 +1,8 @@
 """`asr test` and `asr predict`: decode a prepared split, or any cuts; `test` also scores."""
 
 import argparse
-import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,68 +10,90 @@ from lhotse import MonoCut
 
 from asr.data.cuts import read_cuts, text_of
 from asr.decode.hypotheses import write_hypotheses
-from asr.decode.prediction import Resources, Timing, decode_cuts, is_first_process
+from asr.decode.log_probs import Origin, tokens_digest, write_log_probs
+from asr.decode.nbest import ScoredText
+from asr.decode.options import DecodingOptions, add_decoding_arguments, decoding_of
+from asr.decode.outputs import Outputs, output_folder, recorded_root, split_manifest
+from asr.decode.prediction import Decoded, Resources, Timing, Wanted, decode, is_first_process
 from asr.errors import InputError
-from asr.files import read_json, write_json, write_text
+from asr.files import read_json, sha256_of, write_json, write_jsonl, write_text
 from asr.model import LoadedModel, load_model
 from asr.provenance import provenance
 from asr.score.scores import Scores, format_alignments, format_rate, score
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """Where the results of a split go.
-
-    In a run folder the split "test" has the plain names, another one its own, so that no split overwrites another.
-    """
-
-    hypotheses: Path
-    scores: Path
-    alignments: Path
-
-    @classmethod
-    def of(cls, folder: Path, split: str) -> "Outputs":
-        suffix = "" if split == "test" else f"-{split}"
-        return cls(
-            folder / f"hypotheses{suffix}.jsonl", folder / f"scores{suffix}.json", folder / f"alignments{suffix}.txt"
-        )
-
-
 def test(arguments: Sequence[str]) -> int:
     """`asr test`."""
     options = _parser("test").parse_args(arguments)
-    loaded, manifest, outputs = _prepare(options)
+    wanted = _wanted(options)
+    loaded, manifest, outputs = _prepare(options, wanted.options)
     cuts = list(read_cuts(manifest))
     normalizer = _reference_normalizer(manifest, loaded, options.allow_normalizer_mismatch)
     _say_unknown_characters(cuts, loaded)
-    rows, timing = decode_cuts(loaded, cuts, _resources(options))
+    decoded = decode(loaded, cuts, _resources(options), wanted)
     if not is_first_process():
         return 0
-    scores = score(rows, normalizer)
-    write_hypotheses(outputs.hypotheses, rows)
+    scores = score(decoded.rows, normalizer)
+    written = _write_decoded(decoded, loaded, manifest, outputs, wanted)
     write_text(outputs.alignments, format_alignments(scores))
-    write_json(outputs.scores, scores_record(scores, loaded, manifest, timing))
+    write_json(outputs.scores, scores_record(scores, loaded, manifest, decoded.timing, wanted.options))
     print(f"WER {format_rate(scores.words)}")
     print(f"CER {format_rate(scores.characters)}")
-    _print_timing(timing)
-    print(f"wrote {outputs.scores}, {outputs.hypotheses.name}, {outputs.alignments.name}")
+    _print_timing(decoded.timing)
+    print(f"wrote {', '.join([str(outputs.scores), outputs.alignments.name, *(path.name for path in written)])}")
     return 0
 
 
 def predict(arguments: Sequence[str]) -> int:
     """`asr predict`."""
     options = _parser("predict").parse_args(arguments)
-    loaded, manifest, outputs = _prepare(options)
-    rows, timing = decode_cuts(loaded, list(read_cuts(manifest, transcribed=False)), _resources(options))
+    wanted = _wanted(options)
+    loaded, manifest, outputs = _prepare(options, wanted.options)
+    decoded = decode(loaded, list(read_cuts(manifest, transcribed=False)), _resources(options), wanted)
     if is_first_process():
-        write_hypotheses(outputs.hypotheses, rows)
-        print(f"decoded {len(rows)} utterances")
-        _print_timing(timing)
-        print(f"wrote {outputs.hypotheses}")
+        written = _write_decoded(decoded, loaded, manifest, outputs, wanted)
+        print(f"decoded {len(decoded.rows)} utterances")
+        _print_timing(decoded.timing)
+        print(f"wrote {', '.join(map(str, written))}")
     return 0
 
 
-def scores_record(scores: Scores, loaded: LoadedModel, manifest: Path, timing: Timing) -> dict[str, Any]:
+def _write_decoded(
+    decoded: Decoded, loaded: LoadedModel, manifest: Path, outputs: Outputs, wanted: Wanted
+) -> list[Path]:
+    """Write hypotheses, and what else was wanted; returns the files."""
+    write_hypotheses(outputs.hypotheses, decoded.rows)
+    written = [outputs.hypotheses]
+    if wanted.nbest:
+        write_jsonl(outputs.nbest, nbest_rows(decoded.nbest))
+        written.append(outputs.nbest)
+    if wanted.log_probs:
+        write_log_probs(outputs.log_probs, decoded.log_probs, origin_of(loaded, manifest))
+        written.append(outputs.log_probs)
+    return written
+
+
+def nbest_rows(nbest: Mapping[str, Sequence[ScoredText]]) -> Iterator[dict[str, Any]]:
+    """Rows of nbest.jsonl: an utterance each, sorted by id, with its texts, the best first."""
+    for name in sorted(nbest):
+        yield {"id": name, "nbest": [entry.to_dict() for entry in nbest[name]]}
+
+
+def origin_of(loaded: LoadedModel, manifest: Path) -> Origin:
+    """What the log-probabilities of a split by a model are computed from."""
+    return Origin(loaded.metadata.get("sha256"), sha256_of(manifest), tokens_digest(loaded.tokenizer))
+
+
+def _wanted(options: argparse.Namespace) -> Wanted:
+    wanted = Wanted(decoding_of(options), options.nbest, options.save_log_probs, options.decode_workers)
+    if wanted.nbest and wanted.options.decoder == "greedy":
+        raise InputError("the greedy decoder has one text of each utterance: --nbest needs --decoder beam")
+    return wanted
+
+
+def scores_record(
+    scores: Scores, loaded: LoadedModel, manifest: Path, timing: Timing, decoding: DecodingOptions | None = None
+) -> dict[str, Any]:
     """The content of scores.json: the scores, what was scored with what, and how long it took."""
     model, features = loaded.model, loaded.description.features
     frames_per_second = features.sample_rate / features.hop_length
@@ -81,7 +101,7 @@ def scores_record(scores: Scores, loaded: LoadedModel, manifest: Path, timing: T
     return {
         **scores.to_dict(),
         "manifest": str(manifest),
-        "decoding": "greedy",
+        "decoding": (decoding or DecodingOptions()).to_record(),
         "seed": loaded.metadata.get("seed"),
         "training_seconds": loaded.metadata.get("training_seconds"),
         "model": {
@@ -108,19 +128,7 @@ def scores_record(scores: Scores, loaded: LoadedModel, manifest: Path, timing: T
     }
 
 
-def recorded_root(loaded: LoadedModel, model_path: Path) -> Path | None:
-    """The prepared corpus that the model was trained on; None if that is not recorded.
-
-    It stands in the metadata of run folders and exported models, and for a checkpoint in the run.json of its run.
-    """
-    root = loaded.metadata.get("data_root")
-    record = model_path.parent.parent / "run.json"
-    if root is None and model_path.is_file() and record.is_file():
-        root = read_json(record).get("data_root")
-    return Path(root) if root else None
-
-
-def _prepare(options: argparse.Namespace) -> tuple[LoadedModel, Path, Outputs]:
+def _prepare(options: argparse.Namespace, decoding: DecodingOptions) -> tuple[LoadedModel, Path, Outputs]:
     """Check what is given before anything takes time."""
     model_path = Path(options.model)
     loaded = load_model(model_path)
@@ -132,32 +140,8 @@ def _prepare(options: argparse.Namespace) -> tuple[LoadedModel, Path, Outputs]:
         if root is None:
             raise InputError(f"{model_path} does not say which corpus it was trained on: give --root or --cuts")
         manifest = split_manifest(root, split)
-    return loaded, manifest, Outputs.of(_output_folder(options.output, model_path), split)
-
-
-def _output_folder(given: str | None, model_path: Path) -> Path:
-    if given is None and not (model_path / "checkpoints").is_dir():
-        raise InputError(f"{model_path} is not a run folder, so there is no place for the results: give -o FOLDER")
-    folder = Path(given) if given else model_path
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK)):  # to be known before decoding, not after
-        raise InputError(f"the results cannot be written to {folder}: {existing} is not a folder that can be written")
-    return folder
-
-
-def split_manifest(root: Path, split: str) -> Path:
-    """The manifest of a split of a prepared corpus.
-
-    Raises:
-        InputError: there is no such folder or no such split; the splits that there are are named.
-    """
-    if not root.is_dir():
-        raise InputError(f"there is no folder {root} with a prepared corpus; give --root or --cuts")
-    for name in (f"{split}.jsonl.gz", f"{split}.jsonl"):
-        if (root / name).is_file():
-            return root / name
-    splits = sorted(path.name.removesuffix(".jsonl.gz") for path in root.glob("*.jsonl.gz"))
-    raise InputError(f"{root} has no split {split!r}; it has {', '.join(splits) or 'none: is it a prepared corpus?'}")
+    folder = output_folder(options.output, model_path)
+    return loaded, manifest, Outputs.of(folder, split, decoding.decoder)
 
 
 def _reference_normalizer(manifest: Path, loaded: LoadedModel, allow_mismatch: bool) -> str | None:
@@ -208,12 +192,13 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     scored = verb == "test"
     parser = argparse.ArgumentParser(
         prog=f"asr {verb}",
-        description="Decode a prepared split greedily"
+        description="Decode a prepared split"
         + (" and score it against its transcripts." if scored else "; transcripts are not needed.")
         + " Features, normalisation and tokens are those that the model was trained with.",
         epilog="Writes hypotheses.jsonl"
         + (", scores.json and alignments.txt" if scored else "")
-        + " (for another split than test: hypotheses-SPLIT.jsonl, ...).",
+        + " (for another split than test: hypotheses-SPLIT.jsonl, ...; for another decoder than the greedy one: "
+        "hypotheses-beam.jsonl, ...).",
     )
     parser.add_argument("model", help="run folder, checkpoint or exported folder")
     parser.add_argument("--root", "--data.root", help="prepared corpus; default: the one the run was trained on")
@@ -225,6 +210,10 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     parser.add_argument("--devices", type=int, default=1, help="processes on each machine, one GPU each (default: 1)")
     parser.add_argument("--num-nodes", type=int, default=1, help="machines (default: 1)")
     parser.add_argument("--workers", type=int, default=1, help="processes that read audio (default: 1)")
+    parser.add_argument("--decode-workers", type=int, default=0, help="processes that search (default: 0, in this one)")
+    parser.add_argument("--nbest", type=int, default=0, metavar="N", help="write the N best texts to nbest.jsonl")
+    parser.add_argument("--save-log-probs", action="store_true", help="write log-probs.safetensors")
+    add_decoding_arguments(parser)
     if scored:
         parser.add_argument(
             "--allow-normalizer-mismatch",

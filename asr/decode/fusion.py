@@ -151,17 +151,16 @@ class WordFusion:
         self.numbers = of_word[self.trie.word]  # by node; -1 where no word ends
         self.known = self.known[self.trie.word]
         self.ends = self.trie.word >= 0
-        self.loans = np.zeros(len(self.ends))
+        self.best_below = np.zeros(len(self.ends))
         if look_ahead and model is not None:
             self._look_ahead(of_word[:-1], model)
 
     def _look_ahead(self, numbers: Ints, model: LanguageModel) -> None:
-        """Loans by node: the best unigram below it."""
+        """The best unigram below each node."""
         unigrams, _ = model.score(np.full(len(numbers), NO_CONTEXT, dtype=np.int64), numbers)
-        best = self.trie.highest_below(unigrams)
-        best[OUTSIDE] = model.score(np.array([NO_CONTEXT]), np.array([model.unknown]))[0][0]
-        best[ROOT] = 0.0
-        self.loans = self.weights.alpha * best
+        self.best_below = self.trie.highest_below(unigrams)
+        self.best_below[OUTSIDE] = model.score(np.array([NO_CONTEXT]), np.array([model.unknown]))[0][0]
+        self.best_below[ROOT] = 0.0
 
     def start(self, utterances: int) -> tuple[Any, ...]:
         shape = (utterances, 1)
@@ -231,8 +230,8 @@ class WordFusion:
         return self._close(now, np.ones(len(now.node), dtype=bool))
 
     def _loan(self, nodes: NDArray[np.int32], pending: Ints) -> Floats:
-        loans: Floats = self.loans[nodes] - self.weights.unknown_penalty * np.where(nodes == OUTSIDE, pending, 0)
-        return loans
+        loans: Floats = self.weights.alpha * self.best_below[nodes]
+        return loans - self.weights.unknown_penalty * np.where(nodes == OUTSIDE, pending, 0)
 
     def _close(self, state: _WordState, rows: NDArray[np.bool_]) -> _WordState:
         """Fill in what the ends of words add, in rows (U,) where a word may end."""

@@ -82,11 +82,12 @@ def greedy_paths(log_probs: Tensor, lengths: Tensor) -> list[TokenPath]:
         if not np.isfinite(values).all():
             frame = int(np.flatnonzero(~np.isfinite(values))[0])
             raise InputError(f"the log-probabilities of batch entry {index} are not finite at frame {frame}")
-        paths.append(_collapse(id_values[index, :length], np.exp(values)))
+        paths.append(collapse(id_values[index, :length], np.exp(values)))
     return paths
 
 
-def _collapse(ids: np.ndarray, probabilities: np.ndarray) -> TokenPath:
+def collapse(ids: np.ndarray, probabilities: np.ndarray) -> TokenPath:
+    """Token ids of each frame and their posteriors, both (T,) -> the path without repeats and blanks."""
     if len(ids) == 0:
         return TokenPath((), (), (), ())
     starts = np.concatenate([[0], np.flatnonzero(ids[1:] != ids[:-1]) + 1])

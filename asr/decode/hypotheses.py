@@ -20,6 +20,8 @@ class Hypothesis:
         reference: the transcript; None if there is none.
         speaker: None if unknown.
         seconds: duration of the audio; None if unknown.
+        confidences: of each word of the hypothesis, the probability that it is right, as the decoder has it; None if
+            unknown.
     """
 
     id: str
@@ -27,13 +29,15 @@ class Hypothesis:
     reference: str | None = None
     speaker: str | None = None
     seconds: float | None = None
+    confidences: tuple[float, ...] | None = None
 
 
 def write_hypotheses(path: Path | str, rows: Iterable[Hypothesis]) -> None:
     """Write rows sorted by utterance id, atomically."""
-    order = ("id", "speaker", "seconds", "reference", "hypothesis")
+    order = ("id", "speaker", "seconds", "reference", "hypothesis", "confidences")
     data = [asdict(row) for row in sorted(rows, key=lambda row: row.id)]
-    write_jsonl(path, ({name: row[name] for name in order} for row in data))
+    left_out = {name for name in ("confidences",) if all(row[name] is None for row in data)}
+    write_jsonl(path, ({name: row[name] for name in order if name not in left_out} for row in data))
 
 
 def read_hypotheses(path: Path | str) -> list[Hypothesis]:
@@ -68,4 +72,18 @@ def _parse(data: Any, where: str) -> Hypothesis:
         isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf
     ):
         raise InputError(f"{where} ({data['id']}): 'seconds' must be a number of at least 0 or null, got {seconds!r}")
-    return Hypothesis(data["id"], data["hypothesis"], data.get("reference"), data.get("speaker"), seconds)
+    confidences = _confidences(data, where)
+    return Hypothesis(data["id"], data["hypothesis"], data.get("reference"), data.get("speaker"), seconds, confidences)
+
+
+def _confidences(data: dict[str, Any], where: str) -> tuple[float, ...] | None:
+    values = data.get("confidences")
+    if values is None:
+        return None
+    words = len(data["hypothesis"].split())
+    numbers = isinstance(values, list) and all(isinstance(v, int | float) and 0 <= v <= 1 for v in values)
+    if not numbers or len(values) != words:
+        raise InputError(
+            f"{where} ({data['id']}): 'confidences' must be {words} numbers between 0 and 1, one a word, got {values!r}"
+        )
+    return tuple(float(value) for value in values)

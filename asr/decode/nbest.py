@@ -39,16 +39,10 @@ class ScoredText:
 
 
 def merge_texts(candidates: Sequence[Candidate], text_of: Callable[[Sequence[int]], str]) -> list[ScoredText]:
-    """Candidates -> texts, the best first. What different token sequences of one text have is added up.
-
-    Where a lexicon lets no candidate end (`complete` is False), the last word of each is cut off.
-    """
+    """Candidates -> texts, the best first. What different token sequences of one text have is added up."""
     groups: dict[str, list[Candidate]] = {}
     for candidate in candidates:
-        text = text_of(candidate.tokens)
-        if not candidate.complete:
-            text = text.rpartition(" ")[0]
-        groups.setdefault(text, []).append(candidate)
+        groups.setdefault(text_of(candidate.tokens), []).append(candidate)
     texts = [
         ScoredText(
             text,

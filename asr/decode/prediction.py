@@ -6,12 +6,14 @@ import signal
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from lhotse import MonoCut
 from lightning.pytorch import LightningModule, Trainer
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -19,7 +21,11 @@ from asr.data.cuts import load_waveform, speaker_of
 from asr.data.loading import BatchLoader, WorkerPool
 from asr.data.sampling import PlannedBatch, plan_evaluation, share
 from asr.decode.hypotheses import Hypothesis
-from asr.decode.recognition import recognize
+from asr.decode.nbest import ScoredText
+from asr.decode.options import DecodingOptions
+from asr.decode.pool import ReaderPool
+from asr.decode.reading import Recognition
+from asr.decode.recognition import finite_log_probs, reading_of
 from asr.errors import InputError
 from asr.model import LoadedModel
 
@@ -70,6 +76,43 @@ class Timing(NamedTuple):
         return self.seconds / self.audio_seconds
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """How to decode, and what to keep of it beside the texts.
+
+    Args:
+        options: of the decoder.
+        nbest: texts of each utterance.
+        log_probs: whether log-probabilities are kept, in memory.
+        processes: that decode, for each device; 0 decodes in the process that computes.
+    """
+
+    options: DecodingOptions = field(default_factory=DecodingOptions)
+    nbest: int = 0
+    log_probs: bool = False
+    processes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.nbest < 0:
+            raise InputError(f"--nbest must be a number of at least 0, got {self.nbest}")
+
+
+class Decoded(NamedTuple):
+    """What was recognised.
+
+    Args:
+        rows: of hypotheses.jsonl, in the order of the cuts.
+        timing: how long it took.
+        nbest: the best texts of each utterance, by id; as many as were wanted.
+        log_probs: arrays (T', V) by id, if wanted.
+    """
+
+    rows: list[Hypothesis]
+    timing: Timing
+    nbest: dict[str, tuple[ScoredText, ...]]
+    log_probs: dict[str, NDArray[np.float32]]
+
+
 class WaveformBatch(NamedTuple):
     """Some utterances' ids and waveforms (N_b,)."""
 
@@ -89,15 +132,19 @@ class _Waveforms:
 
 
 class Predictor(LightningModule):
-    """Decodes its process's share of the cuts; `texts` and `busy` hold what it has done."""
+    """Decodes its process's share of the cuts; `recognized` and `busy` hold what it has done."""
 
-    def __init__(self, loaded: LoadedModel, cuts: Sequence[MonoCut], resources: Resources) -> None:
+    def __init__(
+        self, loaded: LoadedModel, cuts: Sequence[MonoCut], resources: Resources, wanted: Wanted, readers: ReaderPool
+    ) -> None:
         super().__init__()
         # As modules of this one they move to its device.
         self.model, self.features = loaded.model, loaded.features
         self.loaded, self.cuts, self.resources = loaded, cuts, resources
         self.pool = WorkerPool(_Waveforms(cuts, loaded.description.features.sample_rate), resources.workers)
-        self.texts: dict[str, str] = {}
+        self.wanted, self.readers = wanted, readers
+        self.recognized: dict[str, Recognition] = {}
+        self.log_probs: dict[str, NDArray[np.float32]] = {}
         self.busy = 0.0
         self.device_name = ""
         self.bar: tqdm[Any] | None = None
@@ -111,7 +158,7 @@ class Predictor(LightningModule):
 
     def on_predict_start(self) -> None:
         # The first call compiles kernels and fills caches; it is not part of the speed.
-        recognize(self.loaded, [torch.zeros(self.loaded.description.features.sample_rate)], ["silence"])
+        finite_log_probs(self.loaded, [torch.zeros(self.loaded.description.features.sample_rate)], ["silence"])
         self.device_name = "cpu" if self.device.type == "cpu" else torch.cuda.get_device_name(self.device)
         if self.trainer.is_global_zero:
             total = len(self.cuts) // self.trainer.world_size
@@ -121,45 +168,71 @@ class Predictor(LightningModule):
         if self.trainer.received_sigterm:  # Lightning notes the signal and would go on to the end
             raise SystemExit(128 + signal.SIGTERM)
         started = time.perf_counter()
-        recognized = recognize(self.loaded, batch.waveforms, batch.ids)
+        log_probs = finite_log_probs(self.loaded, batch.waveforms, batch.ids)
+        done = self.readers.submit(batch.ids, log_probs)
         self.busy += time.perf_counter() - started
-        self.texts.update(zip(batch.ids, (r.text for r in recognized), strict=True))
+        if self.wanted.log_probs:
+            self.log_probs.update((name, row.copy()) for name, row in zip(batch.ids, log_probs, strict=True))
         if self.bar is not None:
-            self.bar.update(len(batch.ids))
+            self.bar.update(done - self.bar.n)
         return len(batch.ids)  # Lightning warns of a step that returns nothing
 
     def on_predict_end(self) -> None:
+        started = time.perf_counter()
+        self.recognized = self.readers.finish()
+        self.busy += time.perf_counter() - started
         if self.bar is not None:
+            self.bar.update(len(self.recognized) - self.bar.n)
             self.bar.close()
 
 
 def decode_cuts(loaded: LoadedModel, cuts: Sequence[MonoCut], resources: Resources) -> tuple[list[Hypothesis], Timing]:
-    """Decode cuts greedily; every process returns all hypotheses, in the order of `cuts`.
+    """Decode cuts greedily; see `decode`."""
+    decoded = decode(loaded, cuts, resources)
+    return decoded.rows, decoded.timing
+
+
+def decode(loaded: LoadedModel, cuts: Sequence[MonoCut], resources: Resources, wanted: Wanted | None = None) -> Decoded:
+    """Decode cuts; every process returns everything.
 
     With several devices the program is started anew for each (Lightning's `ddp`), so this must be reached by a
     command line or a script.
 
     Raises:
-        InputError: audio that cannot be used, named by utterance and file; or resources that are not there.
+        InputError: audio that cannot be used, named by utterance and file; resources that are not there; or files of
+            the decoder that cannot be used.
     """
-    predictor = Predictor(loaded, cuts, resources)
+    wanted = wanted or Wanted()
+    readers = ReaderPool(reading_of(loaded, wanted.options, wanted.nbest), wanted.processes)
+    predictor = Predictor(loaded, cuts, resources, wanted, readers)
     with _quiet_lightning():
-        trainer = _trainer(resources)
         try:
+            trainer = _trainer(resources)
             _run(trainer, predictor)
         finally:
             predictor.pool.close()
-    shares = _gather((predictor.texts, predictor.busy), trainer.world_size)
-    texts = {name: text for decoded, _ in shares for name, text in decoded.items()}  # repeated batches count once
-    rows = [Hypothesis(cut.id, texts[cut.id], _reference(cut), speaker_of(cut), round(cut.duration, 4)) for cut in cuts]
+            readers.close()
+    shares = _gather((predictor.recognized, predictor.log_probs, predictor.busy), trainer.world_size)
+    # Repeated batches count once.
+    recognized = {name: recognition for share_, _, _ in shares for name, recognition in share_.items()}
     timing = Timing(
-        seconds=max(busy for _, busy in shares),
+        seconds=max(busy for _, _, busy in shares),
         audio_seconds=sum(cut.duration for cut in cuts),
         processes=trainer.world_size,
         threads=torch.get_num_threads(),
         device=predictor.device_name,
     )
-    return rows, timing
+    return Decoded(
+        [_row(cut, recognized[cut.id]) for cut in cuts],
+        timing,
+        {cut.id: recognized[cut.id].alternatives for cut in cuts},
+        {name: row for _, share_, _ in shares for name, row in share_.items()},
+    )
+
+
+def _row(cut: MonoCut, recognition: Recognition) -> Hypothesis:
+    confidences = tuple(round(word.confidence, 4) for word in recognition.words)
+    return Hypothesis(cut.id, recognition.text, _reference(cut), speaker_of(cut), round(cut.duration, 4), confidences)
 
 
 def is_first_process() -> bool:

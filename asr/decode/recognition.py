@@ -1,24 +1,18 @@
 """Waveforms -> text with a loaded model: the one path that `asr test`, `asr predict` and `asr transcribe` share."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.decode.greedy import TimedText, TokenPath, greedy_paths, timed_tokens, timed_words
+from asr.decode.options import DecodingOptions
+from asr.decode.reading import Reader, Reading, Recognition
 from asr.decode.windows import LONGEST_PIECE_SECONDS, long_features, windowed_log_probs
 from asr.errors import InputError
 from asr.model import LoadedModel
-
-
-class Recognition(NamedTuple):
-    """What was recognised in one utterance: its words separated by single spaces, and where they were seen."""
-
-    text: str
-    tokens: tuple[TimedText, ...]
-    words: tuple[TimedText, ...]
 
 
 def seconds_per_frame(loaded: LoadedModel) -> float:
@@ -61,8 +55,15 @@ def _device(loaded: LoadedModel) -> torch.device:
     return next(loaded.model.parameters()).device
 
 
-def recognize(loaded: LoadedModel, waveforms: Sequence[Tensor], names: Sequence[str]) -> list[Recognition]:
-    """Recognise a batch of waveforms (N_b,) at the model's sample rate.
+def reading_of(loaded: LoadedModel, options: DecodingOptions | None = None, nbest: int = 0) -> Reading:
+    """What reads the log-probabilities of a model: greedily, or by other options."""
+    return Reading(loaded.tokenizer.to_dict(), seconds_per_frame(loaded), options or DecodingOptions(), nbest)
+
+
+def finite_log_probs(
+    loaded: LoadedModel, waveforms: Sequence[Tensor], names: Sequence[str]
+) -> list[NDArray[np.float32]]:
+    """Log-probabilities (T'_b, V) of a batch of waveforms (N_b,) at the model's sample rate.
 
     Args:
         loaded: the model.
@@ -75,14 +76,19 @@ def recognize(loaded: LoadedModel, waveforms: Sequence[Tensor], names: Sequence[
     if not waveforms:
         return []
     log_probs, lengths = compute_log_probs(loaded, waveforms)
-    limits = lengths.tolist()
-    broken = [name for name, frames, n in zip(names, log_probs, limits, strict=True) if frames[:n].isnan().any()]
+    rows = [frames[:n].cpu().numpy() for frames, n in zip(log_probs, lengths.tolist(), strict=True)]
+    broken = [name for name, row in zip(names, rows, strict=True) if np.isnan(row).any()]
     if broken:
         raise InputError(f"the model gives NaN for {', '.join(broken)}: its weights or feature statistics are broken")
-    return [_recognition(loaded, path) for path in greedy_paths(log_probs, lengths)]
+    return rows
 
 
-def _recognition(loaded: LoadedModel, path: TokenPath) -> Recognition:
-    tokens = timed_tokens(path, loaded.tokenizer.tokens, seconds_per_frame(loaded))
-    # Decoding by the tokenizer and not by joining the words: it alone knows what its tokens stand for.
-    return Recognition(" ".join(loaded.tokenizer.decode(path.ids).split()), tokens, timed_words(tokens))
+def recognize(
+    loaded: LoadedModel, waveforms: Sequence[Tensor], names: Sequence[str], reader: Reader | None = None
+) -> list[Recognition]:
+    """Recognise a batch of waveforms (N_b,) at the model's sample rate, greedily or by another reader.
+
+    Raises:
+        InputError: see `finite_log_probs`.
+    """
+    return (reader or Reader(reading_of(loaded))).read(finite_log_probs(loaded, waveforms, names))

@@ -135,7 +135,7 @@ def test_an_interrupt_stays_one(cuts, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prediction, "recognize", interrupted)
+    monkeypatch.setattr(prediction, "finite_log_probs", interrupted)
     handler = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -145,13 +145,13 @@ def test_an_interrupt_stays_one(cuts, monkeypatch):
 
 
 def test_sigterm_ends_decoding_with_143(cuts, monkeypatch):
-    recognized = prediction.recognize
+    recognized = prediction.finite_log_probs
 
     def terminated(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
         return recognized(*arguments)
 
-    monkeypatch.setattr(prediction, "recognize", terminated)
+    monkeypatch.setattr(prediction, "finite_log_probs", terminated)
     with pytest.raises(SystemExit) as stop:
         decode_cuts(tone_reader(), cuts, Resources(**ON_CPU))
     assert stop.value.code == 143

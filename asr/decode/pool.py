@@ -1,0 +1,119 @@
+"""Decoding in this process or in others, while more log-probabilities are computed."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from asr.decode.options import DecodingOptions
+from asr.decode.reading import Reader, Reading, Recognition
+from asr.errors import InputError
+
+WAITING = 4
+"""Batches that may wait for each process, so that memory is bounded."""
+
+_reader: Reader | None = None  # of a process of the pool
+
+
+class ReaderPool:
+    """Decodes batches of utterances by name.
+
+    The reader is made in this process first, so that what is wrong with its files is known at once; processes that
+    decode make their own.
+
+    Args:
+        reading: see there.
+        processes: that decode; 0 decodes in this one.
+
+    Raises:
+        InputError: the number is negative; see `Reader`.
+    """
+
+    def __init__(self, reading: Reading, processes: int = 0) -> None:
+        if processes < 0:
+            raise InputError(f"--decode-workers must be a number of at least 0, got {processes}")
+        self.reader = Reader(reading)
+        self.processes = processes
+        self.pool: ProcessPoolExecutor | None = None
+        self.waiting: deque[tuple[tuple[str, ...], Future[list[Recognition]]]] = deque()
+        self.done: dict[str, Recognition] = {}
+        if processes:
+            context = multiprocessing.get_context("spawn")
+            self.pool = ProcessPoolExecutor(processes, context, _begin, (reading,))
+
+    def submit(self, names: Sequence[str], log_probs: Sequence[NDArray[Any]]) -> int:
+        """Hand in utterances; `done` has them then, or later. Returns how many utterances are done."""
+        if self.pool is None:
+            self.done.update(zip(names, self.reader.read(log_probs), strict=True))
+        else:
+            self.waiting.append((tuple(names), self.pool.submit(_read, list(log_probs))))
+            self._collect(WAITING * self.processes)
+        return len(self.done)
+
+    def finish(self) -> dict[str, Recognition]:
+        """Wait for the rest; everything by name."""
+        self._collect(0)
+        return self.done
+
+    def texts(self, batches: Sequence[Sequence[NDArray[Any]]], options: DecodingOptions) -> Iterator[list[str]]:
+        """The best texts of batches with other weights or limits, in order."""
+        if self.pool is None:
+            for batch in batches:
+                yield self.reader.texts(batch, options)
+        else:
+            for future in [self.pool.submit(_texts, list(batch), options) for batch in batches]:
+                yield self._result(future)
+
+    def close(self) -> None:
+        """End the processes."""
+        if self.pool is not None:
+            self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _collect(self, most: int) -> None:
+        """Take in what is done, and wait until at most so many batches are not."""
+        while self.waiting and (len(self.waiting) > most or self.waiting[0][1].done()):
+            names, future = self.waiting.popleft()
+            self.done.update(zip(names, self._result(future), strict=True))
+
+    def _result(self, future: Future[Any]) -> Any:
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"one of {self.processes} decoding processes was killed, perhaps for want of memory: "
+                "try fewer --decode-workers"
+            ) from error
+
+
+def _begin(reading: Reading) -> None:
+    global _reader
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business; it ends the processes
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _reader = Reader(reading, quiet=True)
+
+
+def _read(log_probs: list[NDArray[Any]]) -> list[Recognition]:
+    assert _reader is not None
+    return _reader.read(log_probs)
+
+
+def _texts(log_probs: list[NDArray[Any]], options: DecodingOptions) -> list[str]:
+    assert _reader is not None
+    return _reader.texts(log_probs, options)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its processes, and they would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

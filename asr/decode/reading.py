@@ -1,0 +1,104 @@
+"""Log-probabilities -> what was said: one object for all decoders, which can be made anew in another process."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asr.data.tokens import Tokenizer, tokenizer_from_dict
+from asr.decode.alignment import align
+from asr.decode.decoders import BeamDecoder, build_decoder
+from asr.decode.greedy import TimedText, TokenPath, greedy_paths, timed_tokens, timed_words
+from asr.decode.nbest import ScoredText, word_confidences
+from asr.decode.options import DecodingOptions
+
+
+class Recognition(NamedTuple):
+    """What was recognised in one utterance.
+
+    Args:
+        text: words separated by single spaces.
+        tokens: the model's tokens, where they were seen, with posteriors.
+        words: the words; their confidence is that of the least sure token if decoded greedily, else the share of the
+            N-best texts' probability that has them (`asr.decode.nbest.word_alternatives`).
+        alternatives: the best texts with their scores, itself first, as many as were asked for; none if greedy.
+    """
+
+    text: str
+    tokens: tuple[TimedText, ...]
+    words: tuple[TimedText, ...]
+    alternatives: tuple[ScoredText, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a `Reader` is made of, as plain data.
+
+    Args:
+        tokens: `Tokenizer.to_dict()`.
+        frame_seconds: duration of an output frame.
+        options: of the decoder.
+        nbest: texts that are kept of each utterance.
+    """
+
+    tokens: dict[str, Any]
+    frame_seconds: float
+    options: DecodingOptions = field(default_factory=DecodingOptions)
+    nbest: int = 0
+
+
+class Reader:
+    """Turns log-probabilities into `Recognition`s.
+
+    Raises:
+        InputError: see `asr.decode.decoders.build_decoder`.
+    """
+
+    def __init__(self, reading: Reading, quiet: bool = False) -> None:
+        self.reading = reading
+        self.tokenizer: Tokenizer = tokenizer_from_dict(reading.tokens)
+        greedy = reading.options.decoder == "greedy"
+        self.decoder = None if greedy else build_decoder(reading.options, self.tokenizer, quiet)
+
+    def read(self, log_probs: Sequence[NDArray[Any]]) -> list[Recognition]:
+        """Log-probabilities (T, V) of some utterances -> what was said in each.
+
+        Raises:
+            InputError: values are not finite.
+        """
+        if self.decoder is None:
+            return [self._greedy(path) for path in _greedy_paths(log_probs)]
+        found = self.decoder.decode(log_probs)
+        return [self._recognition(values, texts) for values, texts in zip(log_probs, found, strict=True)]
+
+    def texts(self, log_probs: Sequence[NDArray[Any]], options: DecodingOptions) -> list[str]:
+        """The best texts alone, with other weights or limits."""
+        if not isinstance(self.decoder, BeamDecoder):
+            return [recognition.text for recognition in self.read(log_probs)]
+        self.decoder.reweight(options)
+        return [texts[0].text for texts in self.decoder.decode(log_probs)]
+
+    def _greedy(self, path: TokenPath) -> Recognition:
+        tokens = timed_tokens(path, self.tokenizer.tokens, self.reading.frame_seconds)
+        # Decoding by the tokenizer and not by joining the words: it alone knows what its tokens stand for.
+        return Recognition(" ".join(self.tokenizer.decode(path.ids).split()), tokens, timed_words(tokens))
+
+    def _recognition(self, log_probs: NDArray[Any], texts: list[ScoredText]) -> Recognition:
+        path = align(log_probs, texts[0].tokens)
+        tokens = timed_tokens(path, self.tokenizer.tokens, self.reading.frame_seconds)
+        words = tuple(
+            word._replace(confidence=confidence)
+            for word, confidence in zip(timed_words(tokens), word_confidences(texts), strict=True)
+        )
+        return Recognition(texts[0].text, tokens, words, tuple(texts[: self.reading.nbest]))
+
+
+def _greedy_paths(log_probs: Sequence[NDArray[Any]]) -> list[TokenPath]:
+    if not log_probs:
+        return []
+    rows = [torch.from_numpy(np.asarray(values)) for values in log_probs]
+    lengths = torch.tensor([len(row) for row in rows])
+    return greedy_paths(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths)
