@@ -1,4 +1,4 @@
-"""`asr lm`: n-gram language models, from text to perplexities."""
+"""`asr lm`: its verbs, and those of n-gram language models, from text to perplexities."""
 
 import argparse
 import importlib
@@ -21,6 +21,8 @@ VERBS = {
     "build": ("estimate an n-gram model from text", "asr.lm.command:build_main"),
     "score": ("perplexity, unknown words and bits per character of texts", "asr.lm.command:score_main"),
     "info": ("what an n-gram model is, and was made of", "asr.lm.command:info_main"),
+    "train": ("train a network that predicts characters", "asr.lm.neural_command:main"),
+    "rescore": ("choose again among N-best texts with such a network", "asr.decode.rescoring:main"),
 }
 """verb -> (what it does, where the function `(arguments) -> exit code` is that does it)."""
 
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    verbs = "\n".join(f"  {name:<6} {does}" for name, (does, _) in VERBS.items())
+    verbs = "\n".join(f"  {name:<8} {does}" for name, (does, _) in VERBS.items())
     parser = argparse.ArgumentParser(
         prog="asr lm",
         description=f"Language models.\n\n{verbs}\n\nasr lm VERB --help explains a verb.",

@@ -1,0 +1,182 @@
+"""`asr lm rescore`: choose again among the texts of N-best lists, with a language model of characters."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.decode.hypotheses import Hypothesis, write_hypotheses
+from asr.errors import InputError
+from asr.files import read_jsonl, write_json
+from asr.lm.neural import CharacterLanguageModel, load_language_model
+from asr.score.errors import ErrorCounts, align_words, count
+from asr.score.scores import format_rate
+
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)
+BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
+"""What `--tune` tries, every pair."""
+BASES = ("total", "acoustic")
+
+Floats = NDArray[np.float64]
+
+
+class NBest(NamedTuple):
+    """The N-best list of an utterance.
+
+    Attributes:
+        utterance: with the first text as its hypothesis.
+        texts: of the list, the best first, with single spaces.
+        scores: theirs before rescoring, natural logs (N,).
+    """
+
+    utterance: Hypothesis
+    texts: tuple[str, ...]
+    scores: Floats
+
+
+class Weights(NamedTuple):
+    """The score of a text becomes score + weight * log P(text) + bonus * words."""
+
+    weight: float
+    bonus: float
+
+
+def read_nbest(path: Path | str, base: str = "total") -> list[NBest]:
+    """Read nbest.jsonl: objects with `id` and `nbest`, a list of objects with `text` and the score that `base` names.
+
+    Raises:
+        InputError: the file cannot be read, holds no row, or a row is of another form; file and row are named.
+    """
+    lists = []
+    for number, row in enumerate(read_jsonl(path), start=1):
+        try:
+            texts = tuple(" ".join(entry["text"].split()) for entry in row["nbest"])
+            scores = np.array([entry[base] for entry in row["nbest"]], dtype=np.float64)
+            known = {name: row.get(name) for name in ("reference", "speaker", "seconds")}
+            lists.append(NBest(Hypothesis(row["id"], texts[0], **known), texts, scores))
+        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+            raise InputError(
+                f"{path}, row {number}: expected an object with id and nbest, a list of at least one object with "
+                f"text and {base}"
+            ) from error
+    if not lists:
+        raise InputError(f"{path} holds no N-best lists")
+    return lists
+
+
+def language_scores(lists: Sequence[NBest], model: CharacterLanguageModel) -> list[Floats]:
+    """Natural log P(text) of every text of every list.
+
+    Raises:
+        InputError: a text has a character that the model does not know.
+    """
+    texts = list(dict.fromkeys(text for each in lists for text in each.texts))
+    known = dict(zip(texts, model.score(texts), strict=True))
+    return [np.array([known[text] for text in each.texts]) for each in lists]
+
+
+def choose(nbest: NBest, language: Floats, weights: Weights) -> int:
+    """Number of the text with the highest score, the first of equal ones."""
+    words = np.array([len(text.split()) for text in nbest.texts])
+    return int(np.argmax(nbest.scores + weights.weight * language + weights.bonus * words))
+
+
+def tune(lists: Sequence[NBest], language: Sequence[Floats]) -> Weights:
+    """The weights of the table that make the fewest word errors; of equal ones the smallest.
+
+    Raises:
+        InputError: a list has no reference.
+    """
+    errors = [[counts.errors for counts in list_errors(each)] for each in lists]
+
+    def total(weights: Weights) -> int:
+        return sum(
+            wrong[choose(each, scores, weights)] for wrong, each, scores in zip(errors, lists, language, strict=True)
+        )
+
+    tried = [Weights(weight, bonus) for weight in WEIGHTS for bonus in BONUSES]
+    return min(tried, key=lambda weights: (total(weights), weights.weight, abs(weights.bonus)))
+
+
+def list_errors(nbest: NBest) -> list[ErrorCounts]:
+    """Word errors of every text of a list.
+
+    Raises:
+        InputError: it has no reference.
+    """
+    reference = nbest.utterance.reference
+    if reference is None:
+        raise InputError(f"utterance {nbest.utterance.id!r} has no reference, and its errors cannot be counted")
+    return [count(alignment) for alignment in align_words([reference] * len(nbest.texts), nbest.texts)]
+
+
+def error_counts(lists: Sequence[NBest], chosen: Sequence[int]) -> dict[str, ErrorCounts]:
+    """Word errors of the lists' first texts, of the chosen ones, and of the best that there are."""
+    errors = [list_errors(each) for each in lists]
+    taken = {
+        "before": [each[0] for each in errors],
+        "after": [each[number] for each, number in zip(errors, chosen, strict=True)],
+        "best in list": [min(each, key=lambda counts: counts.errors) for each in errors],
+    }
+    return {name: sum(counts, ErrorCounts()) for name, counts in taken.items()}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`asr lm rescore`."""
+    options = _parser().parse_args(arguments)
+    model, _ = load_language_model(options.lm)
+    lists = read_nbest(options.nbest, options.base)
+    weights = Weights(options.weight, options.bonus)
+    if options.tune:
+        held_out = read_nbest(options.tune, options.base)
+        weights = tune(held_out, language_scores(held_out, model))
+        print(
+            f"chosen on {len(held_out)} utterances of {options.tune}: --weight {weights.weight} --bonus {weights.bonus}"
+        )
+    language = language_scores(lists, model)
+    chosen = [choose(each, scores, weights) for each, scores in zip(lists, language, strict=True)]
+    output = Path(options.output)
+    rows = [_row(each, number) for each, number in zip(lists, chosen, strict=True)]
+    write_hypotheses(output / "hypotheses.jsonl", rows)
+    write_json(output / "rescoring.json", _record(options, weights))
+    changed = sum(row.hypothesis != each.utterance.hypothesis for row, each in zip(rows, lists, strict=True))
+    print(f"another text than the first was chosen for {changed} of {len(lists)} utterances")
+    if all(each.utterance.reference is not None for each in lists):
+        for name, counts in error_counts(lists, chosen).items():
+            print(f"WER {name}: {format_rate(counts)}")
+    print(f"wrote {output / 'hypotheses.jsonl'} and rescoring.json")
+    return 0
+
+
+def _row(nbest: NBest, number: int) -> Hypothesis:
+    said = nbest.utterance
+    return Hypothesis(said.id, nbest.texts[number], said.reference, said.speaker, said.seconds)
+
+
+def _record(options: argparse.Namespace, weights: Weights) -> dict[str, Any]:
+    return {
+        "nbest": options.nbest,
+        "lm": options.lm,
+        "base": options.base,
+        "tuned_on": options.tune,
+        **weights._asdict(),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="asr lm rescore",
+        description="Choose again among the texts of N-best lists: the score of the beam search, plus the weighted "
+        "log-probability that a language model of `asr lm train` gives the text, plus a bonus for each word.",
+    )
+    parser.add_argument("nbest", help="nbest.jsonl of `asr predict --nbest`")
+    parser.add_argument("--lm", required=True, help="folder of `asr lm train`")
+    parser.add_argument("-o", "--output", required=True, help="folder for hypotheses.jsonl and rescoring.json")
+    parser.add_argument("--weight", type=float, default=0.5, help="of the language model (default: 0.5)")
+    parser.add_argument("--bonus", type=float, default=0.0, help="added for each word (default: 0)")
+    parser.add_argument("--tune", help="choose both on these N-best lists, of other speakers, by their word errors")
+    parser.add_argument("--base", choices=BASES, default="total", help="score that is added to (default: total)")
+    return parser

@@ -1,0 +1,120 @@
+"""Rescoring N-best lists: hand-made lists, where it is known what has to be chosen."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from asr.decode.hypotheses import Hypothesis, read_hypotheses
+from asr.decode.rescoring import NBest, Weights, choose, error_counts, language_scores, main, read_nbest, tune
+from asr.errors import InputError
+from asr.lm.neural import CharacterLanguageModel, save_language_model
+
+
+def nbest(texts, scores, reference=None, name="a"):
+    return NBest(Hypothesis(name, texts[0], reference), tuple(texts), np.array(scores))
+
+
+LIST = nbest(["A", "B B", "C"], [-1.0, -2.0, -1.0], reference="B B")
+LANGUAGE = np.array([-5.0, -3.0, -4.0])
+
+
+@pytest.mark.parametrize(
+    ("weights", "chosen"),
+    [
+        (Weights(0, 0), 0),  # -1, -2, -1: the first of equal ones
+        (Weights(0.4, 0), 2),  # -3, -3.2, -2.6
+        (Weights(1, 0), 1),  # -6, -5, -5: the first of equal ones
+        (Weights(2, 0), 1),  # -11, -8, -9
+        (Weights(0, 1.5), 1),  # 0.5, 1, 0.5
+        (Weights(0, -1.5), 0),
+    ],
+)
+def test_the_text_with_the_highest_sum_is_chosen(weights, chosen):
+    assert choose(LIST, LANGUAGE, weights) == chosen
+
+
+def test_tuning_finds_the_smallest_weights_with_the_fewest_errors():
+    # The right text, "B B", is reached from a weight of 1 on without a bonus, and from a bonus of 2 without a weight.
+    assert tune([LIST], [LANGUAGE]) == Weights(0.0, 2.0)
+    fooled = nbest(["B", "B B"], [-1.0, -1.5], reference="B", name="b")  # and this one is lost there
+    weights = tune([LIST, fooled], [LANGUAGE, np.array([-1.0, -9.0])])
+    assert choose(LIST, LANGUAGE, weights) == 1
+    assert choose(fooled, np.array([-1.0, -9.0]), weights) == 0
+
+
+def test_errors_are_counted_before_and_after_and_of_the_best_text():
+    lists = [LIST, nbest(["C C", "C"], [0.0, -1.0], reference="C D", name="b")]
+    counts = error_counts(lists, [2, 1])
+    assert {name: (each.errors, each.length) for name, each in counts.items()} == {
+        "before": (3, 4),
+        "after": (3, 4),
+        "best in list": (1, 4),
+    }
+
+
+def test_a_language_model_scores_every_text_of_every_list():
+    torch.manual_seed(0)
+    model = CharacterLanguageModel("\n ABC", "grid", 1, 4, embedding=3, engine="wavefront")
+    lists = [LIST, nbest(["C", "A"], [0.0, 0.0])]
+    scores = language_scores(lists, model)
+    assert scores[0].tolist() == pytest.approx(model.score(["A", "B B", "C"]), rel=1e-5)
+    assert scores[1].tolist() == pytest.approx(model.score(["C", "A"]), rel=1e-5)
+
+
+def write_lists(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def row(name, texts, reference=None, **more):
+    entries = [{"text": text, "total": total, "acoustic": -total} for text, total in texts]
+    return {"id": name, "reference": reference, "nbest": entries, **more}
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    """A model that gives every character but B little."""
+    model = CharacterLanguageModel("\n AB", "grid", 1, 4, embedding=3, engine="wavefront")
+    torch.nn.init.zeros_(model.output.weight)
+    model.output.bias.data = torch.tensor([0.0, 0.0, -5.0, 0.0])
+    save_language_model(model, tmp_path / "lm", {})
+    return str(tmp_path / "lm")
+
+
+def test_the_command_writes_what_it_chose_and_says_what_it_brought(tmp_path, model_folder, capsys):
+    lists = write_lists(tmp_path / "nbest.jsonl", [row("u", [("A", -1), ("B", -1.5)], "B", speaker="s", seconds=2.0)])
+    assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--weight", "0.5"]) == 0
+    assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl") == [Hypothesis("u", "B", "B", "s", 2.0)]
+    printed = capsys.readouterr().out
+    assert "chosen for 1 of 1 utterances" in printed
+    assert "WER before: 100.00 %" in printed
+    assert "WER after: 0.00 %" in printed
+    assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--weight", "0"]) == 0
+    assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl")[0].hypothesis == "A"
+    assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--weight", "0", "--base", "acoustic"]) == 0
+    assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl")[0].hypothesis == "B"
+
+
+def test_weights_are_chosen_on_other_lists(tmp_path, model_folder, capsys):
+    lists = write_lists(tmp_path / "nbest.jsonl", [row("u", [("A", -1), ("B", -1.4)])])
+    other = write_lists(tmp_path / "other.jsonl", [row("v", [("A", -1), ("B", -1.9)], "B")])
+    assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--tune", other]) == 0
+    record = json.loads((tmp_path / "out" / "rescoring.json").read_text())
+    assert (record["weight"], record["bonus"], record["lm"]) == (0.2, 0.0, model_folder)  # of 5 nats, more than 0.9
+    assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl")[0].hypothesis == "B"
+    assert "WER" not in capsys.readouterr().out
+
+
+def test_what_is_no_n_best_list_is_named_by_file_and_row(tmp_path):
+    good = row("u", [("A", -1)])
+    wrong = [{"id": "v"}, {"id": "v", "nbest": []}, {"nbest": good["nbest"]}, [], {"id": "v", "nbest": [{"text": "A"}]}]
+    for bad in wrong:
+        path = write_lists(tmp_path / "nbest.jsonl", [good, bad])
+        with pytest.raises(InputError, match=r"nbest.jsonl, row 2: expected an object with id and nbest"):
+            read_nbest(path)
+    with pytest.raises(InputError, match="no N-best lists"):
+        read_nbest(write_lists(tmp_path / "nbest.jsonl", []))
+    with pytest.raises(InputError, match="'u' has no reference"):
+        tune(read_nbest(write_lists(tmp_path / "nbest.jsonl", [good])), [np.zeros(1)])
