@@ -49,8 +49,8 @@ def prune(levels: Sequence[Level], threshold: float) -> list[Level]:
         D = P(h) (P(w | h) (log P(w | h) - log P(w | h') - log backoff'(h)) + m(h) (log backoff(h) - log backoff'(h)))
 
     where m(h) is the mass that h gives to what is backed off. P(h) is how often h occurs in the text: what a
-    Kneser-Ney model itself says of a context's frequency is wrong by design (Chelba et al. 2010). Contexts of n-grams
-    that stay, stay.
+    Kneser-Ney model itself says of a context's frequency is wrong by design (Chelba et al. 2010). What n-grams
+    that stay begin or end with, stays: other tools count on it.
     """
     events = levels[0].occurrences.sum() - levels[0].occurrences[START_INDEX]
     result = list(levels)
@@ -66,8 +66,11 @@ def prune(levels: Sequence[Level], threshold: float) -> list[Level]:
         loss = frequency * (high * (np.log(high) - np.log(low) - new) + left * (old - new))
         kept = np.expm1(loss) >= threshold
         if n + 1 < len(levels):
-            kept |= np.bincount(result[n + 1].parent, minlength=len(level.word)) > 0
-            result[n + 1] = result[n + 1]._replace(parent=(np.cumsum(kept) - 1)[result[n + 1].parent])
+            above = result[n + 1]
+            for needed in (above.parent, above.suffix):
+                kept[needed] = True
+            rows = np.cumsum(kept) - 1
+            result[n + 1] = above._replace(parent=rows[above.parent], suffix=rows[above.suffix])
         result[n] = level.only(kept)
     return result
 

@@ -9,19 +9,12 @@ from itertools import product
 
 import numpy as np
 import pytest
+from zipf import sentences_of
 
 from asr.errors import InputError
 from asr.lm.arpa import read_arpa, write_arpa
 from asr.lm.building import BuildOptions, build_from_units
 from asr.lm.kneser_ney import FALLBACK, discounts_of
-
-
-def sentences_of(count, words, seed, length=8):
-    """Sentences whose words are as unevenly frequent as those of a language."""
-    source = random.Random(seed)
-    vocabulary = [f"W{number:02}" for number in range(words)]
-    weights = [1 / (number + 1) for number in range(words)]
-    return [source.choices(vocabulary, weights, k=source.randrange(length)) for _ in range(count)]
 
 
 def probability(model, history, word):
