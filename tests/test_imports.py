@@ -74,7 +74,7 @@ def test_encoders_know_no_files_no_corpora_and_no_lightning(path: Path) -> None:
     assert all(inside(name, "asr.encoders", "asr.grid", "asr.errors") for name in own(imports(path)))
 
 
-NETWORKS = ("asr.lm.neural", "asr.lm.neural_training")
+NETWORKS = ("asr.lm.neural", "asr.lm.neural_training", "asr.lm.neural_command")
 """What is in asr.lm and no n-gram."""
 
 
