@@ -19,7 +19,10 @@ class Cell(Protocol):
     Attributes:
         axes: A, the incoming hidden and memory vectors of a cell.
         hidden_size: H, the width of each.
-        outputs: O, the outgoing hidden and memory vectors: A (one an axis) or 1 (all axes receive the same).
+        outputs: O, the outgoing hidden and memory vectors: A (one an axis), 1 (all axes receive the same), or A + 1
+            (one an axis, and one for the layer above).
+
+    G is the gates of all outputs.
     """
 
     @property
@@ -31,18 +34,14 @@ class Cell(Protocol):
     @property
     def outputs(self) -> int: ...
 
-    @property
-    def blocks(self) -> int:
-        """Blocks of gates, each O * H wide."""
-
     def arrange(self, rows: Tensor) -> Tensor:
-        """A parameter (D, blocks * O * H, columns) with its rows in the order of the gate blocks."""
+        """A parameter (D, G, columns) with its rows in the order of the gate blocks."""
 
     def forward(self, gates: Tensor, memory_in: Tensor, hidden: Tensor, memory: Tensor, saved: Tensor) -> None:
         """Turn pre-activations into activations, in place, and write the outgoing vectors.
 
         Args:
-            gates: (D, R, blocks * O * H), pre-activations on entry, activations on return.
+            gates: (D, R, G), pre-activations on entry, activations on return.
             memory_in: (D, R, A * H).
             hidden: (D, R, O * H), written.
             memory: (D, R, O * H), written.
@@ -65,7 +64,7 @@ class Cell(Protocol):
             gates: as `forward` left them, as are `memory_in` and `saved`.
             hidden: the gradient of the outgoing hidden vectors, overwritten.
             memory: the gradient of the outgoing memory vectors, overwritten.
-            pre_activations: (D, R, blocks * O * H), written: the gradient of the pre-activations.
+            pre_activations: (D, R, G), written: the gradient of the pre-activations.
             d_memory_in: (D, R, A * H), written: the gradient of `memory_in`.
         """
 
@@ -135,6 +134,74 @@ class GridCell:
         torch.mul(memory, i, out=d_g)
         _deactivate(pre_activations, gates, 4)
         torch.mul(memory, f, out=d_memory_in)
+
+
+@dataclass(frozen=True)
+class TransferCell:
+    """A `GridCell` that also sends a transfer to the layer above: relu, tanh or identity of V [h_1; ...; h_A; x] + b.
+
+    It is one more outgoing hidden vector, after those of the axes, whose memory is not written; its H gates come after
+    the others.
+    """
+
+    axes: int
+    hidden_size: int
+    gate_inside: bool
+    transfer: str
+
+    @property
+    def grid(self) -> GridCell:
+        """The cell without the transfer."""
+        return GridCell(self.axes, self.hidden_size, self.gate_inside)
+
+    @property
+    def outputs(self) -> int:
+        return self.axes + 1
+
+    @property
+    def gates(self) -> int:
+        """Columns of the gates before the transfer's."""
+        return 4 * self.axes * self.hidden_size
+
+    @property
+    def sent(self) -> int:
+        """Columns of the outgoing vectors before the transfer's."""
+        return self.axes * self.hidden_size
+
+    def arrange(self, rows: Tensor) -> Tensor:
+        return torch.cat([self.grid.arrange(rows[:, : self.gates]), rows[:, self.gates :]], dim=1)
+
+    def forward(self, gates: Tensor, memory_in: Tensor, hidden: Tensor, memory: Tensor, saved: Tensor) -> None:
+        along_axes = (x[..., : self.sent] for x in (hidden, memory, saved))
+        self.grid.forward(gates[..., : self.gates], memory_in, *along_axes)
+        transferred = gates[..., self.gates :]
+        if self.transfer == "relu":
+            transferred.relu_()
+        elif self.transfer == "tanh":
+            tanh(transferred, out=transferred)
+        hidden[..., self.sent :].copy_(transferred)
+
+    def backward(
+        self,
+        gates: Tensor,
+        memory_in: Tensor,
+        saved: Tensor,
+        hidden: Tensor,
+        memory: Tensor,
+        pre_activations: Tensor,
+        d_memory_in: Tensor,
+    ) -> None:
+        transferred, d_transferred = gates[..., self.gates :], pre_activations[..., self.gates :]
+        d_hidden = hidden[..., self.sent :]
+        if self.transfer == "relu":
+            torch.ops.aten.threshold_backward.grad_input(d_hidden, transferred, 0, grad_input=d_transferred)
+        elif self.transfer == "tanh":
+            torch.ops.aten.tanh_backward.grad_input(d_hidden, transferred, grad_input=d_transferred)
+        else:
+            d_transferred.copy_(d_hidden)
+        saved, hidden, memory = (x[..., : self.sent] for x in (saved, hidden, memory))
+        along_axes = gates[..., : self.gates], memory_in, saved, hidden, memory, pre_activations[..., : self.gates]
+        self.grid.backward(*along_axes, d_memory_in)
 
 
 @dataclass(frozen=True)

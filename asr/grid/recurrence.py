@@ -34,6 +34,8 @@ class Plan(NamedTuple):
         batch: utterances.
         along: the axis whose outgoing memory is returned.
         parts: for each step, where rows of a single direction have different weights: (set, rows) in turn.
+        fed: where the schedule's first axis, on top of the cell's, are layers without a memory between them: the
+            columns of the outgoing hidden vectors that a cell of the next layer has as the first columns of its input.
     """
 
     cell: Cell
@@ -41,6 +43,16 @@ class Plan(NamedTuple):
     batch: int
     along: int = 0
     parts: tuple[tuple[tuple[int, slice], ...], ...] | None = None
+    fed: slice | None = None
+
+    @property
+    def first(self) -> int:
+        """Which axis of the schedule is the cell's first."""
+        return 0 if self.fed is None else 1
+
+    def parts_of(self, step: int) -> tuple[tuple[int, slice], ...] | None:
+        """The parts of one step."""
+        return None if self.parts is None else self.parts[step]
 
     @property
     def left(self) -> slice:
@@ -66,12 +78,12 @@ def recurrence(inputs: Tensor, weight: Tensor, plan: Plan, *borders: Tensor | No
     """Run a cell over a grid in D directions.
 
     Args:
-        inputs: in scan order, (D, cells * batch, I).
-        weight: (S, A * H + I + 1, blocks * O * H), what hidden vectors, input and bias contribute to the gates; S is D,
+        inputs: in scan order, (D, cells * batch, I); zero where they are fed.
+        weight: (S, A * H + I + 1, gates), what hidden vectors, input and bias contribute to the gates; S is D,
             unless the plan has parts.
         plan: what to run.
-        borders: memory and hidden that enter along each of the first axes, (D, border cells * batch, 2, H); None is
-            zeros.
+        borders: memory and hidden that enter along each of the cell's first axes, (D, border cells * batch, 2, H);
+            None is zeros.
     """
     given = [tensor for tensor in (inputs, weight, *borders) if tensor is not None]
     recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
@@ -116,12 +128,14 @@ class _Recurrence(torch.autograd.Function):
         state[..., 2 * carried : -1] = inputs
         state[..., -1] = 1
         arriving = _by_axis(state, batch, cell)
-        for along, cells_there in zip(arriving, schedule.borders, strict=True):
+        border_cells = schedule.borders[plan.first :]
+        for along, cells_there in zip(arriving, border_cells, strict=True):
             along.index_fill_(1, cells_there, 0)
-        for along, cells_there, border in zip(arriving, schedule.borders, borders, strict=False):
+        for along, cells_there, border in zip(arriving, border_cells, borders, strict=False):
             if border is not None:
                 along.index_copy_(1, cells_there, border.view(directions, -1, *along.shape[2:]))
         slots = [torch.split(along, cells, dim=1) for along in arriving]
+        fed = None if plan.fed is None else torch.split(_fed(state, plan), cells, dim=1)
         memories, operands = (torch.split(x, sizes, dim=1) for x in (state[..., :carried], state[..., carried:]))
         hidden = inputs.new_empty(directions, rows, sent)
         memory = inputs.new_empty(directions, rows, cell.hidden_size)
@@ -129,12 +143,14 @@ class _Recurrence(torch.autograd.Function):
         scratch = _forward_scratch(state, batch, cell)
         written = zip(schedule.steps, *(torch.split(x, sizes, dim=1) for x in (hidden, memory)), strict=True)
         for number, (step, h, m) in enumerate(written):
-            _multiply(operands[number], weight, gates[number], None if plan.parts is None else plan.parts[number])
+            _multiply(operands[number], weight, gates[number], plan.parts_of(number))
             own = scratch(cells[number])
             cell.forward(gates[number], memories[number], own.hidden, own.memory, saved[number])
             h.copy_(own.hidden)
             m.copy_(own.memory[..., plan.left])
-            for axis, edge in enumerate(step.edges):
+            if fed is not None and (edge := step.edges[0]) is not None:
+                fed[number + 1][:, edge.target] = own.by_cell[..., plan.fed][:, edge.source]
+            for axis, edge in enumerate(step.edges[plan.first :]):
                 if edge is not None:
                     slots[axis][number + 1][:, edge.target] = own.leaving[axis % cell.outputs][:, edge.source]
         if recorded:
@@ -162,6 +178,7 @@ class _Recurrence(torch.autograd.Function):
         scratch = _backward_scratch(state, batch, cell, gates_size=weight.shape[2])
         d_entered: list[list[Tensor]] = [[] for _ in ctx.border_shapes]
         ahead: tuple[Tensor, ...] = ()
+        ahead_fed = state
         for number in range(len(steps) - 1, -1, -1):
             step, own = steps[number], scratch(cells[number])
             rows = slice(step.start * batch, step.stop * batch)
@@ -169,21 +186,24 @@ class _Recurrence(torch.autograd.Function):
             if d_left is not None:
                 own.memory[..., plan.left].copy_(d_left[:, rows])
             own.hidden.zero_() if d_hidden is None else own.hidden.copy_(d_hidden[:, rows])
-            for axis, edge in enumerate(step.edges):
+            if plan.fed is not None and (edge := step.edges[0]) is not None:
+                _accumulate(own.by_cell[..., plan.fed], edge.source, ahead_fed[:, edge.target])
+            for axis, edge in enumerate(step.edges[plan.first :]):
                 if edge is not None:
                     _accumulate(own.arriving[axis % cell.outputs], edge.source, ahead[axis][:, edge.target])
             d_memory, d_operand = own.leaving[..., :carried], own.leaving[..., carried:-1]
             cell.backward(gates[number], memories[number], saved[number], own.hidden, own.memory, own.gates, d_memory)
-            parts = None if plan.parts is None else plan.parts[number]
-            _add_product(d_weight, operands[number], own.gates, parts)
-            _multiply(own.gates, back, d_operand, parts)
+            _add_product(d_weight, operands[number], own.gates, plan.parts_of(number))
+            _multiply(own.gates, back, d_operand, plan.parts_of(number))
             d_x[number].copy_(d_operand[..., carried:])
             if d_incoming is not None:
                 d_operand[..., :carried] += d_incoming[:, rows]
             ahead = own.leaving_by_axis
+            if plan.fed is not None:
+                ahead_fed = _fed(own.leaving, plan)
             for axis, shape in enumerate(ctx.border_shapes):
-                if shape is not None and step.entering[axis] is not None:
-                    d_entered[axis].insert(0, ahead[axis][:, step.entering[axis]].clone())
+                if shape is not None and (entering := step.entering[plan.first + axis]) is not None:
+                    d_entered[axis].insert(0, ahead[axis][:, entering].clone())
         shaped = zip(d_entered, ctx.border_shapes, strict=True)
         d_borders = (None if shape is None else torch.cat(entered, dim=1).view(shape) for entered, shape in shaped)
         return d_inputs, d_weight, None, None, *d_borders
@@ -210,23 +230,25 @@ def _add_product(
 
 
 class _ForwardStep(NamedTuple):
-    """Scratch memory of a step: what leaves its cells, as rows, and one output's memory and hidden by cell."""
+    """Scratch memory of a step: what leaves its cells, as rows, one output's memory and hidden by cell, all hidden."""
 
     memory: Tensor
     hidden: Tensor
     leaving: tuple[Tensor, ...]
+    by_cell: Tensor
 
 
 class _BackwardStep(NamedTuple):
     """Scratch memory of a step: gradients of what leaves its cells, of its gates, and of its rows of `state`.
 
-    They arrive at `memory` and `hidden`, which `arriving` views by output and cell, and leave from `leaving`, which
-    `leaving_by_axis` views by axis and cell.
+    They arrive at `memory` and `hidden`, which `arriving` views by output and cell, and `by_cell` by cell alone, and
+    leave from `leaving`, which `leaving_by_axis` views by axis and cell.
     """
 
     memory: Tensor
     hidden: Tensor
     arriving: tuple[Tensor, ...]
+    by_cell: Tensor
     gates: Tensor
     leaving: Tensor
     leaving_by_axis: tuple[Tensor, ...]
@@ -238,6 +260,14 @@ def _by_axis(state: Tensor, batch: int, cell: Cell) -> tuple[Tensor, ...]:
     return pairs.view(len(state), -1, batch, 2, cell.axes, cell.hidden_size).unbind(4)
 
 
+def _fed(state: Tensor, plan: Plan) -> Tensor:
+    """Rows of `state` -> the columns that the layer below feeds, (D, cells, batch, columns)."""
+    assert plan.fed is not None
+    first = 2 * plan.cell.axes * plan.cell.hidden_size
+    columns = state[..., first : first + plan.fed.stop - plan.fed.start]
+    return columns.view(len(state), -1, plan.batch, columns.shape[-1])
+
+
 def _forward_scratch(state: Tensor, batch: int, cell: Cell) -> Callable[[int], _ForwardStep]:
     """Scratch memory for steps of so many cells; steps of equal size share it, and its views, which cost time too."""
 
@@ -245,7 +275,7 @@ def _forward_scratch(state: Tensor, batch: int, cell: Cell) -> Callable[[int], _
     def scratch(cells: int) -> _ForwardStep:
         pairs = state.new_empty(len(state), cells, batch, 2, cell.outputs, cell.hidden_size)
         memory, hidden = pairs.view(len(state), cells * batch, 2, -1).unbind(2)
-        return _ForwardStep(memory, hidden, pairs.unbind(4))
+        return _ForwardStep(memory, hidden, pairs.unbind(4), hidden.view(len(state), cells, batch, -1))
 
     return scratch
 

@@ -98,12 +98,14 @@ class Wavefront:
         options: GridOptions,
         state: Sequence[LayerState | None],
     ) -> tuple[Tensor, GridState] | None:
-        if memory is None or not hand_written(options) or options.priority:
+        if not hand_written(options) or options.priority:
             return None
-        if not pays(len(layers), len(self.lengths), self.extents, options.hidden_size * inputs.element_size()):
+        widest = max(options.output_size, inputs.shape[-1])
+        sizes = options.hidden_size * inputs.element_size(), widest * inputs.element_size()
+        if not pays(len(layers), len(self.lengths), self.extents, *sizes):
             return None
-        entering = inputs, memory.squeeze(-2)
-        return run_stack(*entering, layers, options, self.lengths, self.directions[0], GridState.of(state))
+        entering = None if memory is None else memory.squeeze(-2)
+        return run_stack(inputs, entering, layers, options, self.lengths, self.directions[0], GridState.of(state))
 
     def multidimensional_layer(
         self, inputs: Tensor, weights: LayerWeights, options: MultidimensionalOptions, state: LayerState | None

@@ -24,7 +24,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], list[int]]:
     def chosen(paying: bool) -> list[int]:
         ran: list[int] = []
 
-        def counted(inputs: Tensor, memory: Tensor, layers: Any, *arguments: Any) -> tuple[Tensor, GridState]:
+        def counted(inputs: Tensor, memory: Tensor | None, layers: Any, *arguments: Any) -> tuple[Tensor, GridState]:
             ran.append(len(layers))
             return run_stack(inputs, memory, layers, *arguments)
 
@@ -36,7 +36,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], list[int]]:
 
 
 def stack_of(axes: int = 2, direction: tuple[bool, ...] | None = None, **options: Any) -> GridLSTM:
-    module = GridLSTM(3, 2, LAYERS, axes=axes, depth="lstm", engine="wavefront", **options).double()
+    module = GridLSTM(3, 2, LAYERS, axes=axes, engine="wavefront", **{"depth": "lstm", **options}).double()
     module.directions = (direction,) if direction else module.directions
     return module
 
@@ -65,6 +65,16 @@ def values_and_gradients(module: GridLSTM, x: Tensor, lengths: Tensor, state: Gr
         ((4,), (True,), {"tied": True}),
         ((3, 2, 3), (False, True, False), {}),
         ((1, 1), None, {}),
+        ((4, 3), None, {"depth": "none"}),
+        ((4, 3), (True, False), {"depth": "none", "output_gate": "inside"}),
+        ((4,), (True,), {"depth": "none"}),
+        ((3, 2, 3), (False, True, False), {"depth": "none", "bias": False}),
+        ((4, 3), None, {"depth": "relu"}),
+        ((4, 3), (True, False), {"depth": "relu", "output_gate": "inside"}),
+        ((3, 4), (False, True), {"depth": "tanh"}),
+        ((4,), None, {"depth": "tanh"}),
+        ((3, 4), (True, True), {"depth": "identity"}),
+        ((3, 2, 3), None, {"depth": "identity"}),
     ],
 )
 def test_values_state_and_gradients_are_those_of_layer_by_layer_and_of_the_definition(
@@ -111,11 +121,14 @@ def test_gradients_of_some_of_the_inputs_are_those_of_all(choose: Callable[[bool
     torch.testing.assert_close(torch.autograd.grad(module(x)[0].sum(), x)[0], own)
 
 
+@pytest.mark.parametrize("depth", ["lstm", "none", "relu"])
 def test_layers_frames_and_blocks_take_their_sum_less_two_steps_and_the_same_products(
-    choose: Callable[[bool], list[int]], monkeypatch: pytest.MonkeyPatch
+    choose: Callable[[bool], list[int]], monkeypatch: pytest.MonkeyPatch, depth: str
 ) -> None:
     frames, blocks, batch = 7, 4, 2
-    module, x = stack_of().float(), torch.randn(batch, frames, blocks, 3)
+    inputs = 4 if depth == "none" else 2  # as wide as those of the layers above, which are filled up otherwise
+    module = GridLSTM(inputs, 2, LAYERS, depth=depth, engine="wavefront")
+    x = torch.randn(batch, frames, blocks, inputs)
     steps: list[int] = []
     forward = GridCell.forward
 
@@ -135,7 +148,7 @@ def test_layers_frames_and_blocks_take_their_sum_less_two_steps_and_the_same_pro
     choose(False)
     with torch.no_grad():
         module(x)
-    assert len(steps) == LAYERS * (frames + blocks - 1 + 1)  # the depth of a layer is one more
+    assert len(steps) == LAYERS * (frames + blocks - 1 + (depth == "lstm"))  # the depth of a layer is one more
 
 
 def test_every_row_of_a_step_belongs_to_one_layer() -> None:
@@ -156,8 +169,13 @@ def test_every_row_of_a_step_belongs_to_one_layer() -> None:
         ({"bidirectional": (False, True)}, False),
         ({"bidirectional": (False, True), "merge": "sum"}, False),
         ({"layer_norm": True}, False),
-        ({"depth": "none"}, False),
-        ({"depth": "relu"}, False),
+        ({"depth": "none"}, True),
+        ({"depth": "relu", "output_gate": "inside"}, True),
+        ({"depth": "tanh"}, True),
+        ({"depth": "identity"}, True),
+        ({"depth": "none", "bidirectional": (True, False)}, False),
+        ({"depth": "none", "layer_norm": True}, False),
+        ({"depth": "relu", "priority": ["depth"]}, False),
         ({"cell": "gru", "depth": "gru"}, False),
         ({"priority": ["depth"]}, False),
         ({"priority": [0]}, False),
@@ -181,18 +199,31 @@ def test_stacks_of_the_usual_cells_in_one_direction_run_as_one(
     assert bool(ran) is as_one
 
 
+@pytest.mark.parametrize("depth", ["lstm", "none", "relu"])
 @pytest.mark.parametrize("name", ["dropout", "recurrent_dropout"])
-def test_dropout_keeps_layers_apart_in_training_alone(choose: Callable[[bool], list[int]], name: str) -> None:
+def test_dropout_keeps_layers_apart_in_training_alone(
+    choose: Callable[[bool], list[int]], name: str, depth: str
+) -> None:
     ran = choose(True)
-    module, x = stack_of(**{name: 0.5}), torch.randn(2, 3, 2, 3, **DOUBLE)
+    module, x = stack_of(depth=depth, **{name: 0.5}), torch.randn(2, 3, 2, 3, **DOUBLE)
     module(x)
     assert not ran
     module.eval()(x)
     assert ran == [LAYERS]
 
 
-@pytest.mark.parametrize("larger", [{"layers": 1}, {"batch": 10}, {"hidden_bytes": 384}, {"extents": (500, 500)}])
+@pytest.mark.parametrize(
+    "larger",
+    [
+        {"layers": 1},
+        {"layers": 2},
+        {"batch": 10},
+        {"hidden_bytes": 384},
+        {"input_bytes": 1024},
+        {"extents": (500, 500)},
+    ],
+)
 def test_stacks_pay_where_steps_are_small(larger: dict[str, Any]) -> None:
-    small = {"layers": 2, "batch": 1, "extents": (100, 10), "hidden_bytes": 192}
+    small = {"layers": 4, "batch": 1, "extents": (100, 10), "hidden_bytes": 192, "input_bytes": 384}
     assert pays(**small)
     assert not pays(**{**small, **larger})
