@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -50,6 +51,10 @@ class Texts(NamedTuple):
     tuning: str
     unseen: str
     counts: dict[str, int]
+
+    @property
+    def alphabet(self) -> str:
+        return "".join(sorted(set(self.training + self.tuning + self.unseen)))
 
 
 def read_lines(path: Path) -> list[str]:
@@ -131,10 +136,9 @@ def run(net: str, layers: int, texts: Texts, options: argparse.Namespace) -> dic
     former: dict[str, Any] = read_json(file) if file.is_file() else {"settings": None}
     if former["settings"] == settings:
         return former
-    alphabet = "".join(sorted(set(texts.training + texts.tuning + texts.unseen)))
 
     def fresh() -> CharacterLanguageModel:
-        return build(net, layers, options.parameters, alphabet, options.seed)
+        return build(net, layers, options.parameters, texts.alphabet, options.seed)
 
     model = fresh()
     codes, tuning, unseen = (model.encode(text) for text in (texts.training, texts.tuning, texts.unseen))
@@ -162,6 +166,25 @@ def run(net: str, layers: int, texts: Texts, options: argparse.Namespace) -> dic
     write_json(file, result)
     print(f"{name}: {points[-1]}", flush=True)
     return result
+
+
+def speeds(options: argparse.Namespace, texts: Texts, rounds: int = 5) -> str:
+    """Characters a second in training, the median of some rounds, by turns: as Markdown."""
+    names = [(net, layers) for layers in options.layers for net in options.nets]
+    trainings = []
+    for net, layers in names:
+        model = build(net, layers, options.parameters, texts.alphabet, options.seed)
+        trainings.append(Training(model, model.encode(texts.training), TrainingOptions(streams=STREAMS)))
+    seen: list[list[float]] = [[] for _ in trainings]
+    for _ in range(rounds + 1):  # the first of them warms up
+        for training, rates in zip(trainings, seen, strict=True):
+            seconds, characters = training.seconds, training.characters
+            training.until(characters=characters + 1)
+            rates.append((training.characters - characters) / (training.seconds - seconds))
+    rows = [
+        f"| {net} | {layers} | {median(rates[1:]):,.0f} |" for (net, layers), rates in zip(names, seen, strict=True)
+    ]
+    return "\n".join(["| model | layers | characters a second |", "|---|---|---|", *rows])
 
 
 def measure_on(codes: Tensor) -> Callable[[CharacterLanguageModel], float]:
@@ -227,11 +250,15 @@ def main() -> None:
     parser.add_argument("--trial-seconds", type=float, default=24.0, help="CPU time of each trial of a learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--time", action="store_true", help="only time a few steps of all models, by turns")
     options = parser.parse_args()
     torch.set_num_threads(1)
     excluded = {line for path in options.exclude for line in read_lines(path)}
     texts = split(read_lines(options.text), excluded, options.margin)
     print(json.dumps(texts.counts), flush=True)
+    if options.time:
+        print(speeds(options, texts))
+        return
     results = [run(net, layers, texts, options) for layers in options.layers for net in options.nets]
     print(table(results))
     if options.plot:
