@@ -21,7 +21,10 @@ import torchaudio
 
 from asr.data.audio import read_audio
 from asr.decode.greedy import TimedText
-from asr.decode.recognition import recognize
+from asr.decode.nbest import ScoredText
+from asr.decode.options import DecodingOptions, add_decoding_arguments, decoding_of
+from asr.decode.reading import Reader
+from asr.decode.recognition import reading_of, recognize
 from asr.errors import InputError
 from asr.model import LoadedModel, load_model
 
@@ -42,9 +45,10 @@ class Transcription:
     Args:
         text: the words, separated by single spaces; empty if none was recognised.
         seconds: duration of the audio.
-        words: the words with times (s) and confidences (0 to 1).
+        words: the words with times (s) and confidences (0 to 1; see `asr.decode.reading.Recognition`).
         tokens: the same for the model's tokens (characters or byte pairs).
         notes: what was done to the audio before recognition (resampling, mixing down), for people.
+        alternatives: the best texts of a beam search with their scores, as many as were asked for.
     """
 
     text: str
@@ -52,26 +56,40 @@ class Transcription:
     words: tuple[TimedText, ...]
     tokens: tuple[TimedText, ...]
     notes: tuple[str, ...] = ()
+    alternatives: tuple[ScoredText, ...] = ()
 
 
 class Transcriber:
-    """A loaded model that turns audio into text."""
+    """A loaded model that turns audio into text.
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    Args:
+        loaded: the model.
+        decoding: how it decodes; greedily by default.
+        nbest: texts that a beam search gives for each recording.
+
+    Raises:
+        InputError: a file that `decoding` names cannot be used.
+    """
+
+    def __init__(self, loaded: LoadedModel, decoding: DecodingOptions | None = None, nbest: int = 0) -> None:
         self.loaded = loaded
+        self.reader = Reader(reading_of(loaded, decoding, nbest))
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "cpu") -> "Transcriber":
+    def load(
+        cls, path: Path | str, device: str = "cpu", decoding: DecodingOptions | None = None, nbest: int = 0
+    ) -> "Transcriber":
         """Load an exported folder, a run folder or a checkpoint onto a torch device.
 
         Raises:
-            InputError: see `asr.model.load_model`; or the device does not exist here.
+            InputError: see `asr.model.load_model`; or the device does not exist here, or a file that `decoding` names
+                cannot be used.
         """
         try:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-        return cls(load_model(path, device=device))
+        return cls(load_model(path, device=device), decoding, nbest)
 
     def transcribe(self, audio: Any, sample_rate: int | None = None) -> Transcription:
         """Transcribe one recording, at any sample rate and with any number of channels.
@@ -96,8 +114,8 @@ class Transcriber:
             waveform, notes = prepare_waveform(torch.from_numpy(samples), rate, target)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
-        text, tokens, words = recognize(self.loaded, [waveform], [name])[0]
-        return Transcription(text, samples.shape[-1] / rate, words, tokens, notes)
+        found = recognize(self.loaded, [waveform], [name], self.reader)[0]
+        return Transcription(found.text, samples.shape[-1] / rate, found.words, found.tokens, notes, found.alternatives)
 
 
 def _samples(audio: Any, sample_rate: int | None) -> tuple[np.ndarray, int]:
@@ -148,7 +166,10 @@ def prepare_waveform(samples: torch.Tensor, rate: int, target: int) -> tuple[tor
 def main(arguments: Sequence[str]) -> int:
     """`asr transcribe`."""
     options = _parser().parse_args(arguments)
-    transcriber = Transcriber.load(options.model, device=options.device)
+    decoding = decoding_of(options)
+    if options.nbest and not (options.json and decoding.decoder != "greedy"):
+        raise InputError("--nbest needs --json and --decoder beam: other output has one text a file")
+    transcriber = Transcriber.load(options.model, options.device, decoding, options.nbest)
     failed = 0
     for path in options.audio:
         try:
@@ -162,15 +183,14 @@ def main(arguments: Sequence[str]) -> int:
         for note in result.notes:
             print(f"{path}: {note}", file=sys.stderr)
         if options.json:
-            _print(
-                {
-                    "path": path,
-                    "text": result.text,
-                    "seconds": round(result.seconds, 3),
-                    "words": [_timed(word) for word in result.words],
-                    "notes": list(result.notes),
-                }
-            )
+            row = {
+                "path": path,
+                "text": result.text,
+                "seconds": round(result.seconds, 3),
+                "words": [_timed(word) for word in result.words],
+                "notes": list(result.notes),
+            }
+            _print(row | {"nbest": [entry.to_dict() for entry in result.alternatives]} if options.nbest else row)
         else:
             print(result.text if len(options.audio) == 1 else f"{path}\t{result.text}", flush=True)
     if failed:
@@ -203,5 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("audio", nargs="+", help="audio files")
     parser.add_argument("-m", "--model", required=True, help="run folder, checkpoint or exported folder")
     parser.add_argument("--json", action="store_true", help="print one JSON object a file: text, seconds, word times")
+    parser.add_argument("--nbest", type=int, default=0, metavar="N", help="with --json: the N best texts, scored")
     parser.add_argument("--device", default="cpu", help="torch device: cpu (default), cuda, cuda:1, ...")
+    add_decoding_arguments(parser)
     return parser

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from lhotse import MonoCut
 from asr.data.cuts import read_cuts, text_of
 from asr.decode.hypotheses import write_hypotheses
 from asr.decode.log_probs import Origin, tokens_digest, write_log_probs
-from asr.decode.nbest import ScoredText
 from asr.decode.options import DecodingOptions, add_decoding_arguments, decoding_of
 from asr.decode.outputs import Outputs, output_folder, recorded_root, split_manifest
 from asr.decode.prediction import Decoded, Resources, Timing, Wanted, decode, is_first_process
@@ -65,7 +64,7 @@ def _write_decoded(
     write_hypotheses(outputs.hypotheses, decoded.rows)
     written = [outputs.hypotheses]
     if wanted.nbest:
-        write_jsonl(outputs.nbest, nbest_rows(decoded.nbest))
+        write_jsonl(outputs.nbest, nbest_rows(decoded))
         written.append(outputs.nbest)
     if wanted.log_probs:
         write_log_probs(outputs.log_probs, decoded.log_probs, origin_of(loaded, manifest))
@@ -73,10 +72,11 @@ def _write_decoded(
     return written
 
 
-def nbest_rows(nbest: Mapping[str, Sequence[ScoredText]]) -> Iterator[dict[str, Any]]:
+def nbest_rows(decoded: Decoded) -> Iterator[dict[str, Any]]:
     """Rows of nbest.jsonl: an utterance each, sorted by id, with its texts, the best first."""
-    for name in sorted(nbest):
-        yield {"id": name, "nbest": [entry.to_dict() for entry in nbest[name]]}
+    for row in sorted(decoded.rows, key=lambda row: row.id):
+        known = {"id": row.id, "speaker": row.speaker, "seconds": row.seconds, "reference": row.reference}
+        yield {**known, "nbest": [entry.to_dict() for entry in decoded.nbest[row.id]]}
 
 
 def origin_of(loaded: LoadedModel, manifest: Path) -> Origin:

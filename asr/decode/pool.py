@@ -1,5 +1,6 @@
 """Decoding in this process or in others, while more log-probabilities are computed."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -54,7 +55,8 @@ class ReaderPool:
         if self.pool is None:
             self.done.update(zip(names, self.reader.read(log_probs), strict=True))
         else:
-            self.waiting.append((tuple(names), self.pool.submit(_read, list(log_probs))))
+            with self._alive():
+                self.waiting.append((tuple(names), self.pool.submit(_read, list(log_probs))))
             self._collect(WAITING * self.processes)
         return len(self.done)
 
@@ -69,8 +71,12 @@ class ReaderPool:
             for batch in batches:
                 yield self.reader.texts(batch, options)
         else:
-            for future in [self.pool.submit(_texts, list(batch), options) for batch in batches]:
-                yield self._result(future)
+            with self._alive():
+                futures = [self.pool.submit(_texts, list(batch), options) for batch in batches]
+            for future in futures:
+                with self._alive():
+                    texts = future.result()
+                yield texts
 
     def close(self) -> None:
         """End the processes."""
@@ -81,11 +87,13 @@ class ReaderPool:
         """Take in what is done, and wait until at most so many batches are not."""
         while self.waiting and (len(self.waiting) > most or self.waiting[0][1].done()):
             names, future = self.waiting.popleft()
-            self.done.update(zip(names, self._result(future), strict=True))
+            with self._alive():
+                self.done.update(zip(names, future.result(), strict=True))
 
-    def _result(self, future: Future[Any]) -> Any:
+    @contextlib.contextmanager
+    def _alive(self) -> Iterator[None]:
         try:
-            return future.result()
+            yield
         except BrokenProcessPool as error:
             raise InputError(
                 f"one of {self.processes} decoding processes was killed, perhaps for want of memory: "
