@@ -16,7 +16,7 @@ from asr.sweep.calibration import Calibration
 from asr.sweep.description import Model, Sweep, read_sweep
 from asr.sweep.plan import Planner, Variant, check_unchanged, write_config
 from asr.sweep.runs import Interruption, Processes, RunPlace, asr_command, locked
-from asr.sweep.table import plan_data, plan_text, trials_text
+from asr.sweep.table import plan_data, plan_text, times_text, trials_text
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,7 @@ class Session:
         print(f"{counted} {place.name}: {'continues' if going_on else 'begins'}, {epochs} epochs", flush=True)
         command = asr_command(self.launcher, "fit", "-c", str(place.config), *going_on)
         code = self.processes.run(command, place.log, lock, lambda: _show(place, epochs))
+        print("\033[K" if sys.stdout.isatty() else "", end="")
         if code == 0 and place.finished:
             best = place.best()
             rate = "" if best is None else f", best dev WER {100 * best[0]:.2f} %"
@@ -195,9 +196,9 @@ class Session:
         Returns:
             1 if a table could not be made.
         """
-        code, finals = 0, [self.place(slot) for slot in self.finals()]
+        code, finals = 0, self.finals()
         for split in self.sweep.splits:
-            ready = [place for place in finals if place.finished and place.tested(split)]
+            ready = [slot for slot in finals if self.place(slot).finished and self.place(slot).tested(split)]
             missing = len(self.sweep.models) * len(self.sweep.seeds) - len(ready)
             if missing:
                 print(f"\n{split}: {missing} runs are missing from the comparison")
@@ -205,8 +206,25 @@ class Session:
                 continue
             print(f"\n{split}:")
             output = self.sweep.folder / f"comparison-{split}.txt"
-            code |= compare.main([*(str(place.run) for place in ready), "--split", split, "-o", str(output)])
+            code |= compare.main([*self._grouped(ready), "--split", split, "-o", str(output)])
         return code
+
+    def _grouped(self, ready: Sequence[Slot]) -> list[str]:
+        """The runs as `asr compare` takes them: those of one model told to be seeds of it."""
+        runs: dict[str, list[str]] = {}
+        for slot in ready:
+            runs.setdefault(slot.model.name, []).append(str(self.place(slot).run))
+        groups = [f"--seeds-of={name}={','.join(of_model)}" for name, of_model in runs.items() if len(of_model) > 1]
+        return [*(run for of_model in runs.values() for run in of_model), *groups]
+
+    def times(self) -> str:
+        """How long trainings took that were to take equally long; empty if none is finished, or time is not matched."""
+        places = [self.place(slot) for slot in self.finals()]
+        seconds = {place.name: place.training_seconds for place in places if place.finished}
+        match = self.sweep.match
+        if match.training_seconds is None or not seconds:
+            return ""
+        return times_text(match.training_seconds, match.tolerance, seconds)
 
 
 def _without(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,7 +283,7 @@ def _run(session: Session, chosen: Sequence[Slot], only_plan: bool) -> int:
     whole = len(chosen) == len(slots(sweep))
     code = session.compare(partly=whole)
     if whole:
-        print(f"\n{plan}")
+        print("\n" + "\n".join(filter(None, [plan, session.times()])))
     if session.waiting:
         print(f"left to others, or to this command again: {', '.join(session.waiting)}")
     if session.failed:

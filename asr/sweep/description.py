@@ -75,7 +75,9 @@ class Match:
             "seconds of training": self.training_seconds,
         }
         parts = [f"{value:,.0f} {name}" for name, value in named.items() if value is not None]
-        return f"{' and '.join(parts) or 'nothing'} within {100 * self.tolerance:g} %"
+        if not parts:
+            return "nothing is matched"
+        return f"matched in {' and '.join(parts)} within {100 * self.tolerance:g} %"
 
 
 @dataclass(frozen=True)

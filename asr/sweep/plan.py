@@ -22,7 +22,7 @@ Measure = Callable[[Mapping[str, Any], str], float | None]
 
 ALIKE = (
     *("run", "data.num_workers", "data.storage_folder", "training.pictures", "training.checkpoint_every_n_steps"),
-    *("trainer.accelerator", "trainer.enable_progress_bar", "trainer.log_every_n_steps", "trainer.num_nodes"),
+    *("trainer.accelerator", "trainer.enable_progress_bar", "trainer.log_every_n_steps"),
 )
 """Options of a run that may change after it has begun: they change neither weights nor scores."""
 

@@ -87,6 +87,11 @@ class RunPlace:
         rates = [(float(row["val_wer"]), float(row["val_cer"])) for row in self.history() if row.get("val_wer")]
         return min(rates, default=None)
 
+    @property
+    def training_seconds(self) -> float:
+        """Of its training, validations included."""
+        return float(read_json(self.run / "run.json")["training_seconds"])
+
     def reason(self) -> str:
         """The last line of the log that says something."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.is_file() else []

@@ -14,8 +14,7 @@ HEADINGS = ("model", "encoder", "solved", "parameters", "multiply-adds/s", "epoc
 def plan_text(sweep: Sweep, variants: Sequence[Variant]) -> str:
     """The plan as a table: a line a model and trial, with what was solved for and what it differs in."""
     lines = [
-        f"{sweep.path} -> {sweep.folder}: matched in {sweep.match}; the rest is the same for all but for what stands "
-        'under "differs in"',
+        f'{sweep.path} -> {sweep.folder}: {sweep.match}; the same for all is what does not stand under "differs in"',
         "",
         plain_table(HEADINGS, [_row(variant, sweep.match) for variant in variants]),
         "",
@@ -81,6 +80,24 @@ def plan_data(sweep: Sweep, variants: Sequence[Variant]) -> dict[str, Any]:
             for variant in variants
         ],
     }
+
+
+def times_text(target: float, tolerance: float, seconds: Mapping[str, float]) -> str:
+    """How long trainings took that were to take equally long, and which of them did not.
+
+    >>> print(times_text(100.0, 0.05, {"grid": 104.0, "lstm": 127.0}))
+    training took grid: 104 s (+4 %), lstm: 127 s (+27 %)
+    not matched within 5 % of 100 s after all: lstm (it was measured on a machine that was busier, or less busy)
+    """
+    took = ", ".join(f"{name}: {value:.0f} s ({100 * (value / target - 1):+.0f} %)" for name, value in seconds.items())
+    missed = [name for name, value in seconds.items() if abs(value / target - 1) > tolerance]
+    lines = [f"training took {took}"]
+    if missed:
+        lines.append(
+            f"not matched within {100 * tolerance:g} % of {target:,.0f} s after all: {', '.join(missed)} (it was "
+            "measured on a machine that was busier, or less busy)"
+        )
+    return "\n".join(lines)
 
 
 def trials_text(rates: Mapping[str, Sequence[tuple[float, float] | None]]) -> str:

@@ -3,17 +3,14 @@
 import csv
 import fcntl
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from sent_signals import signal_when_there
 from short_training import EXACT, differences, fit, interrupt_at, last
 
 from asr.cli import main
@@ -101,23 +98,15 @@ def test_an_interrupted_run_is_continued_to_the_weights_of_an_uninterrupted_one(
 
 
 def test_a_signal_is_passed_on_and_the_run_keeps_a_checkpoint(
-    content: dict[str, Any], write: Write, tmp_path: Path
+    content: dict[str, Any], write: Write, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     base = yaml.safe_load((tmp_path / "base.yaml").read_text())
     base["trainer"]["max_epochs"] = 100_000
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
-    path = write(content)
     run = tmp_path / "runs" / "lstm-seed0"
-    command = [sys.executable, "-m", "asr.cli", "sweep", str(path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
-        while not (run / "checkpoints" / "last.ckpt").is_file() and process.poll() is None:
-            time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=120)
-    assert process.returncode == 143, said
-    assert "the same command continues" in said
+    signal_when_there(run / "checkpoints" / "last.ckpt", signal.SIGTERM)
+    assert sweep(write(content)) == 143
+    assert "the same command continues" in capfd.readouterr().err
     record = json.loads((run / "run.json").read_text())
     assert record["finished"] is False
     assert last(run)["global_step"] > 0

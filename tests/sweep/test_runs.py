@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
+from sent_signals import signal_when_there
 
 from asr.errors import InputError
 from asr.sweep.runs import Interruption, Processes, RunPlace, locked
@@ -27,21 +27,10 @@ with RunPlace(pathlib.Path(sys.argv[1]), "a").taken() as lock, Processes() as pr
 """
 
 
-def when_there(path: Path, signum: int) -> None:
-    """Send a signal to this process once a file is there."""
-
-    def send() -> None:
-        while not path.exists():
-            time.sleep(0.01)
-        os.kill(os.getpid(), signum)
-
-    threading.Thread(target=send, daemon=True).start()
-
-
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_command_and_tells_its_number(tmp_path: Path, signum: int, code: int) -> None:
     former, there = signal.getsignal(signum), tmp_path / "there"
-    when_there(there, signum)
+    signal_when_there(there, signum)
     began = time.monotonic()
     with pytest.raises(Interruption) as interruption, Processes() as processes:
         processes.run([sys.executable, "-c", WAITS, str(there)], tmp_path / "log")
@@ -52,7 +41,7 @@ def test_a_signal_ends_the_command_and_tells_its_number(tmp_path: Path, signum: 
 
 def test_the_command_ends_in_its_own_way_before_the_sweep_does(tmp_path: Path) -> None:
     there, log = tmp_path / "there", tmp_path / "log"
-    when_there(there, signal.SIGINT)
+    signal_when_there(there, signal.SIGINT)
     program = STUBBORN.replace("sys.exit(7)", "(time.sleep(0.5), print('in order'), sys.exit(7))")
     with pytest.raises(Interruption), Processes() as processes:
         processes.run([sys.executable, "-c", program, str(there)], log)
@@ -68,7 +57,7 @@ def test_a_signal_that_was_ignored_stays_ignored(tmp_path: Path) -> None:
     former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with Processes() as processes:
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
             assert processes.run([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log") == 3
     finally:
         signal.signal(signal.SIGHUP, former)
