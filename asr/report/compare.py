@@ -103,9 +103,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.common and options.picture:
         parser.error("--picture draws all utterances and does not go with --common")
-    runs, groups = _read(options)
-    settings = Settings(options.draws, options.seed, options.level / 100, options.blocks, options.pairs)
-    comparison = compared(runs, groups, settings, options.common, options.each)
+    comparison = compared_as(options)
     text = _as_json(comparison) if options.json else _as_text(comparison, options.markdown)
     print(text)
     if options.output:
@@ -118,6 +116,13 @@ def main(arguments: Sequence[str]) -> int:
         # JSON on stdout is not to be mixed with anything.
         print(f"picture: {options.picture}", file=sys.stderr if options.json else sys.stdout)
     return 0
+
+
+def compared_as(options: argparse.Namespace) -> Comparison:
+    """Compare the runs as the options say: RUN, --split, --seeds-of and those of `add_statistics`."""
+    runs, groups = _read(options)
+    settings = Settings(options.draws, options.seed, options.level / 100, options.blocks, options.pairs)
+    return compared(runs, groups, settings, options.common, options.each)
 
 
 def _read(options: argparse.Namespace) -> tuple[list[ScoredRun], dict[str, list[ScoredRun]]]:
@@ -165,14 +170,15 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--markdown", action="store_true", help="print Markdown")
     form.add_argument("--json", action="store_true", help="print all scores, intervals and comparisons as JSON")
     parser.add_argument("-o", "--output", help="write what is printed to this file too")
-    _add_statistics(parser.add_argument_group("intervals and differences"))
+    add_statistics(parser.add_argument_group("intervals and differences"))
     parser.add_argument("--picture", help="draw one utterance as all models hear it, and the WER of speakers, as PNG")
     parser.add_argument("--utterance", help="which utterance (default: one on which the models differ)")
     parser.add_argument("--groups", help="table (TSV) with the columns speaker and family: bars are drawn by family")
     return parser
 
 
-def _add_statistics(parser: argparse._ArgumentGroup) -> None:
+def add_statistics(parser: argparse._ArgumentGroup) -> None:
+    """The options of intervals and differences, which `asr report` has as well."""
     parser.add_argument(
         "--seeds-of",
         action="append",
