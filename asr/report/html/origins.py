@@ -1,0 +1,129 @@
+"""Where the numbers of a report come from: corpora, machine, commits, versions, and how each model was trained."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from asr.provenance import commit
+from asr.report.html.records import Gathered
+
+HEADINGS = ("weights", "trained on", "epochs", "seed", "trained at commit", "scored at commit", "decoding")
+UNKNOWN = "–"
+
+
+def facts(gathered: Gathered, made: datetime) -> list[tuple[str, str]]:
+    """What the head of the page says."""
+    scores = gathered.runs[0].scores
+    found = [
+        ("test set", _test_set(gathered)),
+        ("utterances, words", f"{scores['utterances']:,} utterances, {scores['words']:,} words" + _speakers(gathered)),
+        ("training data", _same(gathered, training_data)),
+        ("text normaliser", _same(gathered, lambda s, _: s.get("normalizer") or "none recorded")),
+        ("decoding", _same(gathered, lambda s, _: decoding(s))),
+        ("machine", _same(gathered, lambda s, _: machine(s))),
+        ("scored at commit", _same(gathered, lambda s, _: short(s.get("commit")))),
+        ("page made", f"{made:%Y-%m-%d %H:%M} UTC, at commit {short(commit())}"),
+    ]
+    return [(name, value) for name, value in found if value != UNKNOWN]
+
+
+def _same(gathered: Gathered, value_of: Callable[[Mapping[str, Any], Mapping[str, Any]], str]) -> str:
+    """The value that all runs have; else each with the names of those that have it."""
+    values: dict[str, list[str]] = {}
+    for run in gathered.runs:
+        values.setdefault(value_of(run.scores, run.record), []).append(run.name)
+    if len(values) == 1:
+        return next(iter(values))
+    return "; ".join(f"{', '.join(names)}: {value}" for value, names in values.items())
+
+
+def _test_set(gathered: Gathered) -> str:
+    manifests = [str(s.scores["manifest"]) for s in gathered.runs if s.scores.get("manifest")]
+    return f"{gathered.split}: {manifests[0]}" if manifests else gathered.split
+
+
+def _speakers(gathered: Gathered) -> str:
+    speakers = {utterance.speaker for utterance in gathered.utterances} - {None}
+    seconds = [utterance.seconds for utterance in gathered.utterances]
+    said = f", {len(speakers):,} speakers" if speakers else ""
+    if seconds and all(one is not None for one in seconds):
+        total = sum(one or 0.0 for one in seconds)
+        said += f", {total / 3600:.2f} hours" if total >= 3600 else f", {total / 60:.1f} minutes"
+    return said
+
+
+def training_data(scores: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """The line of run.json about the training split, without its batches."""
+    lines = [line for line in str(record.get("data") or "").splitlines() if line.startswith("train: ")]
+    root = record.get("data_root")
+    if not lines:
+        return str(root) if root else UNKNOWN
+    described = ", ".join(lines[0].removeprefix("train: ").split(", ")[:2])
+    return f"{described} of {root}" if root else described
+
+
+def decoding(scores: Mapping[str, Any]) -> str:
+    """How hypotheses were made, as scores.json has it: a word, or options."""
+    found = scores.get("decoding")
+    if isinstance(found, Mapping):
+        return ", ".join(f"{name} {value}" for name, value in found.items() if value is not None)
+    return str(found) if found else "not recorded"
+
+
+def machine(scores: Mapping[str, Any]) -> str:
+    """Where the real-time factor was measured."""
+    found = scores.get("machine")
+    if not isinstance(found, Mapping):
+        return "not recorded"
+    on = found.get("cpu") if found.get("device") == "cpu" else found.get("device")
+    return f"{on}, {found.get('processes')} process(es) with {found.get('threads')} thread(s)"
+
+
+def short(commit: object) -> str:
+    """A commit in ten digits, and whether files differed from it.
+
+    >>> short("0123456789abcdef-dirty")
+    '0123456789 with changes'
+    """
+    if not isinstance(commit, str):
+        return "unknown"
+    digits, _, changed = commit.partition("-")
+    return digits[:10] + (" with changes" if changed else "")
+
+
+def origin_rows(gathered: Gathered) -> list[tuple[str, ...]]:
+    """The cells of each run, below `HEADINGS`."""
+    rows: list[tuple[str, ...]] = []
+    for run in gathered.runs:
+        scores, record = run.scores, run.record
+        model = scores.get("model") or {}
+        weights = str(model.get("source") or scores.get("hypotheses") or run.scored.path)
+        step = f", step {model['step']:,}" if isinstance(model.get("step"), int) else ""
+        digest = f", sha256 {str(model['sha256'])[:10]}" if model.get("sha256") else ""
+        epochs = str(record.get("epochs", UNKNOWN)) + ("" if record.get("finished", True) else ", not finished")
+        seed = scores.get("seed")
+        rows.append(
+            (
+                weights + step + digest,
+                training_data(scores, record),
+                epochs,
+                UNKNOWN if seed is None else str(seed),
+                short(record.get("commit")) if record else UNKNOWN,
+                short(scores.get("commit")),
+                decoding(scores),
+            )
+        )
+    return rows
+
+
+def versions(gathered: Gathered) -> list[str]:
+    """What the scores were made with; a line each if that differs."""
+    lines: dict[str, list[str]] = {}
+    for run in gathered.runs:
+        found = run.scores.get("versions")
+        if isinstance(found, Mapping):
+            written = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+            lines.setdefault(written, []).append(run.name)
+    if len(lines) == 1:
+        return [f"Scored with {next(iter(lines))}."]
+    return [f"{', '.join(names)}: scored with {written}." for written, names in lines.items()]
