@@ -15,6 +15,7 @@ VERBS = {
     "sweep": ("train models of equal size, cost or time alike, and compare them", "asr.sweep.command:main"),
     "test": ("decode a prepared split and score it", "asr.decode.commands:test"),
     "predict": ("write hypotheses for a prepared split, or any cuts", "asr.decode.commands:predict"),
+    "tune-decoder": ("search the weights of a beam search on a development split", "asr.decode.tune_command:main"),
     "score": ("compute WER and CER of a hypotheses file", "asr.score.command:main"),
     "import": ("score another system's hypotheses, as a folder that compare takes", "asr.score.importing:main"),
     "sclite": ("write references and hypotheses for NIST's sclite", "asr.score.sclite:main"),

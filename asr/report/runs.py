@@ -66,12 +66,16 @@ def read_runs(paths: Sequence[Path], split: str = "test") -> list[ScoredRun]:
 
 
 def _hypotheses_of(file: Path, scores: Mapping[str, Any]) -> Path:
-    """The hypotheses that the scores name, or those beside them: `hypotheses-dev.jsonl` of `scores-dev.json`."""
+    """The hypotheses that the scores name, or those beside them: `hypotheses-dev.jsonl` of `scores-dev.json`.
+
+    Collected runs have them packed (`.gz`).
+    """
     named = scores.get("hypotheses")
-    if isinstance(named, str):
-        return next((place for place in (Path(named), file.parent / Path(named).name) if place.is_file()), Path(named))
     split = file.stem.removeprefix("scores") if file.stem.startswith("scores") else ""
-    return file.parent / f"hypotheses{split}.jsonl"
+    first = Path(named) if isinstance(named, str) else file.parent / f"hypotheses{split}.jsonl"
+    beside = file.parent / first.name
+    places = (first, beside, beside.with_name(f"{beside.name}.gz"))
+    return next((place for place in places if place.is_file()), first)
 
 
 def _check_current(run: Path, file: Path, scores: Mapping[str, Any], split: str) -> None:

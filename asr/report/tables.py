@@ -43,7 +43,7 @@ def _run_row(run: ScoredRun, interval: Interval | None) -> tuple[str, ...]:
         _span(interval.lower, interval.upper) if interval else UNKNOWN,
         _percent(scores["cer"]),
         _decimal(scores.get("real_time_factor")),
-        _duration(scores.get("training_seconds")),
+        duration(scores.get("training_seconds")),
     )
 
 
@@ -77,10 +77,10 @@ def _amount(value: float | None) -> str:
     return f"{value / 1e6:.0f} M" if value >= 100e6 else f"{value / 1e6:.2f} M"
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
     """Hours, minutes and seconds.
 
-    >>> _duration(3725.4), _duration(59.6)
+    >>> duration(3725.4), duration(59.6)
     ('1:02:05', '0:01:00')
     """
     if seconds is None:

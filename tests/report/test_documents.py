@@ -1,0 +1,111 @@
+"""Collected runs compare like the runs they were, and a document's tables are what their commands print."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from tone_corpus import write_tone_corpus
+from tone_reader import export_tone_reader
+
+from asr.cli import main
+from asr.files import read_json, read_jsonl, write_json, write_text
+
+TABLE = "<!-- asr compare {} -->\n<!-- end -->\n"
+
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory) -> Path:
+    """A folder that looks like a run that was trained on this machine, and scored."""
+    folder = tmp_path_factory.mktemp("made")
+    root, model = write_tone_corpus(folder / "root", {"test": 4}), export_tone_reader(folder / "model")
+    run = folder / "here" / "runs" / "reader"
+    assert main(["test", str(model), "--root", str(root), "-o", str(run), "--workers", "0"]) == 0
+    made = {"seed": 3, "epochs": 2, "training_seconds": 61.0, "cpu": "a chip", "threads": 1, "commit": "abcdef012345"}
+    write_json(run / "run.json", {"name": "reader", "data_root": str(root), **made})
+    write_text(run / "metrics.csv", "epoch,val_wer\n1,0.5\n2,0.125\n3,0.25\n")
+    write_text(run / "config.yaml", yaml.safe_dump({"seed": 3, "data": {"root": str(folder / "here" / "data")}}))
+    (run / "checkpoints").mkdir()
+    return run
+
+
+@pytest.fixture
+def run(tested, tmp_path, monkeypatch) -> Path:
+    """A copy of it, below the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(tested, tmp_path / "runs" / "reader")).relative_to(tmp_path)
+
+
+def test_a_collected_run_compares_like_the_run_and_holds_no_weights(run, capsys):
+    assert main(["compare", str(run), "--markdown"]) == 0
+    original = capsys.readouterr().out
+    assert main(["results", "collect", str(run), "-o", "results"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "results/reader", "--markdown"]) == 0
+    assert capsys.readouterr().out == original
+    kept = {path.name for path in Path("results/reader").rglob("*")}
+    assert kept == {"run.json", "metrics.csv", "scores.json", "hypotheses.jsonl.gz", "config.yaml"}
+    assert list(read_jsonl("results/reader/hypotheses.jsonl.gz")) == list(read_jsonl(run / "hypotheses.jsonl"))
+
+
+def test_two_collected_runs_are_tested_against_each_other(run, capsys):
+    shutil.copytree(run, "runs/other")
+    assert main(["results", "collect", str(run), "runs/other", "-o", "results"]) == 0
+    assert main(["compare", "results/reader", "results/other"]) == 0
+    assert "MAPSSWE" in capsys.readouterr().out
+
+
+def test_no_path_of_the_machine_is_kept(run, tmp_path):
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text + f"own: {tmp_path}/data\nmessage: /a/path\n")
+    main(["results", "collect", str(run), "-o", "results"])
+    options = yaml.safe_load(Path("results/reader/config.yaml").read_text())
+    assert (options["own"], options["message"], options["seed"]) == ("data", "a/path", 3)
+    for path in Path("results").rglob("*.json"):
+        assert str(tmp_path) not in path.read_text()
+        assert '"/' not in path.read_text()
+    assert not Path(read_json("results/reader/run.json")["data_root"]).is_absolute()
+
+
+def test_a_run_that_was_not_scored_is_not_collected(tmp_path, capsys):
+    assert main(["results", "collect", str(tmp_path), "-o", str(tmp_path / "results")]) == 1
+    assert "holds no scores: make them with `asr test" in capsys.readouterr().err
+
+
+def test_the_list_says_how_runs_were_made(run, capsys):
+    assert main(["results", "list", str(run), "--markdown"]) == 0
+    cells = capsys.readouterr().out.splitlines()[2].strip("| ").split(" | ")
+    assert cells == ["reader", f"{run}/config.yaml", "3", "2", "12.50 %", "0:01:01", "a chip, 1 thread(s)", "abcdef0"]
+
+
+def test_a_document_gets_the_tables_that_its_commands_print(run, capsys):
+    main(["compare", str(run), "--markdown"])
+    table = capsys.readouterr().out.strip()
+    Path("RESULTS.md").write_text(
+        f"# Results\n\n{TABLE.format('runs/*')}\nwords between\n\n{TABLE.format('runs/*')}end\n"
+    )
+    assert main(["results", "write", "RESULTS.md", "--check"]) == 1
+    assert "is not what its commands print" in capsys.readouterr().err
+    assert main(["results", "write", "RESULTS.md"]) == 0
+    filled = f"<!-- asr compare runs/* -->\n{table}\n<!-- end -->\n"
+    assert Path("RESULTS.md").read_text() == f"# Results\n\n{filled}\nwords between\n\n{filled}end\n"
+    assert main(["results", "write", "RESULTS.md", "--check"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\n<!-- asr compare runs/* -->\n", "RESULTS.md, line 2: the table has no `<!-- end -->`"),
+        (f"<!-- asr compare runs/* -->\n{TABLE.format('runs/*')}", "line 1: the table has no `<!-- end -->`"),
+        (TABLE.replace("compare", "doctor").format(""), "line 1: tables come from asr compare, asr results, not from"),
+        (f"x\n{TABLE.format('nowhere/*')}", "line 2: nothing matches 'nowhere/*'"),
+        (TABLE.format("runs/none"), "line 1: cannot read runs/none"),
+        (TABLE.format("runs/reader --nonsense"), "is wrong usage"),
+        (TABLE.format("'runs"), "cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_a_document_is_said_with_its_line_and_the_document_is_left(run, text, message, capsys):
+    Path("RESULTS.md").write_text(text)
+    assert main(["results", "write", "RESULTS.md"]) == 1
+    assert message in capsys.readouterr().err
+    assert Path("RESULTS.md").read_text() == text
