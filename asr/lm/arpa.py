@@ -14,6 +14,7 @@ r"""ARPA files: what language model tools exchange.
 
 import contextlib
 import gzip
+import io
 import json
 import re
 import zlib
@@ -55,8 +56,9 @@ def read_arpa(path: Path | str) -> NGramModel:
     """
     path = Path(path)
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
-            return _Reader(path, cast(BinaryIO, file)).read()
+        raw = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb", buffering=0)  # noqa: SIM115
+        with io.BufferedReader(cast(io.RawIOBase, raw), 1 << 20) as file:  # gzip's own lines are slow
+            return _Reader(path, file).read()
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
@@ -239,9 +241,8 @@ def _fields_of_lines(lines: Sequence[bytes]) -> NDArray[np.int64]:
     space = (characters == 32) | ((characters >= 9) & (characters <= 13))
     starts = ~space
     starts[1:] &= space[:-1]
-    bounds = np.concatenate([[0], np.cumsum(np.fromiter(map(len, lines), dtype=np.int64, count=len(lines)))])
-    before = np.concatenate([[0], np.cumsum(starts)])
-    fields: NDArray[np.int64] = np.diff(before[bounds])
+    ends = np.cumsum(np.fromiter(map(len, lines), dtype=np.int64, count=len(lines)))
+    fields: NDArray[np.int64] = np.add.reduceat(starts, np.concatenate([[0], ends[:-1]]), dtype=np.int64)
     return fields
 
 
