@@ -21,8 +21,9 @@ import torchaudio
 
 from asr.data.audio import read_audio
 from asr.decode.greedy import TimedText
+from asr.decode.log_probs import tokens_digest
 from asr.decode.nbest import ScoredText
-from asr.decode.options import DecodingOptions, add_decoding_arguments, decoding_of
+from asr.decode.options import DecodingOptions, add_decoding_arguments, check_tokens, decoding_of
 from asr.decode.reading import Reader
 from asr.decode.recognition import reading_of, recognize
 from asr.errors import InputError
@@ -170,6 +171,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.nbest and not (options.json and decoding.decoder != "greedy"):
         raise InputError("--nbest needs --json and --decoder beam: other output has one text a file")
     transcriber = Transcriber.load(options.model, options.device, decoding, options.nbest)
+    check_tokens(options.decoder_config, tokens_digest(transcriber.loaded.tokenizer))
     failed = 0
     for path in options.audio:
         try:

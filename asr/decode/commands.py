@@ -11,7 +11,7 @@ from lhotse import MonoCut
 from asr.data.cuts import read_cuts, text_of
 from asr.decode.hypotheses import write_hypotheses
 from asr.decode.log_probs import Origin, tokens_digest, write_log_probs
-from asr.decode.options import DecodingOptions, add_decoding_arguments, decoding_of
+from asr.decode.options import DecodingOptions, add_decoding_arguments, check_tokens, decoding_of
 from asr.decode.outputs import Outputs, output_folder, recorded_root, split_manifest
 from asr.decode.prediction import Decoded, Resources, Timing, Wanted, decode, is_first_process
 from asr.errors import InputError
@@ -27,7 +27,7 @@ def test(arguments: Sequence[str]) -> int:
     wanted = _wanted(options)
     loaded, manifest, outputs = _prepare(options, wanted.options)
     cuts = list(read_cuts(manifest))
-    normalizer = _reference_normalizer(manifest, loaded, options.allow_normalizer_mismatch)
+    normalizer = reference_normalizer(manifest, loaded, options.allow_normalizer_mismatch)
     _say_unknown_characters(cuts, loaded)
     decoded = decode(loaded, cuts, _resources(options), wanted)
     if not is_first_process():
@@ -140,11 +140,12 @@ def _prepare(options: argparse.Namespace, decoding: DecodingOptions) -> tuple[Lo
         if root is None:
             raise InputError(f"{model_path} does not say which corpus it was trained on: give --root or --cuts")
         manifest = split_manifest(root, split)
+    check_tokens(options.decoder_config, tokens_digest(loaded.tokenizer))
     folder = output_folder(options.output, model_path)
     return loaded, manifest, Outputs.of(folder, split, decoding.decoder)
 
 
-def _reference_normalizer(manifest: Path, loaded: LoadedModel, allow_mismatch: bool) -> str | None:
+def reference_normalizer(manifest: Path, loaded: LoadedModel, allow_mismatch: bool) -> str | None:
     """The normaliser of the references, which must be that of the transcripts the model was trained on."""
     record = manifest.parent / "normalization.json"
     identifier = None

@@ -137,6 +137,19 @@ def read_decoder(path: Path | str) -> DecodingOptions:
     return decoding_from_dict(content.get("options") if isinstance(content, dict) else None, str(path))
 
 
+def check_tokens(config: Path | str | None, digest: str) -> None:
+    """Refuse a decoder.json of a model with other tokens; `digest` is that of this model's.
+
+    Raises:
+        InputError: it is one.
+    """
+    if config is None:
+        return
+    content = read_json(config)
+    if content.get("tokens", digest) != digest:
+        raise InputError(f"{config} was tuned for a model with other tokens: tune this one with `asr tune-decoder`")
+
+
 def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a command the options of decoding, of which none has a default: see `decoding_of`."""
     group = parser.add_argument_group("decoding")

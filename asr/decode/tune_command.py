@@ -1,0 +1,201 @@
+"""`asr tune-decoder`: search the weights of a beam search that make the fewest word errors on a development split.
+
+The log-probabilities of the split are computed once and stored; each trial decodes them with other weights. The test
+split is refused, and so is one that shares utterances with it.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+from lhotse import MonoCut
+from numpy.typing import NDArray
+
+from asr.data.cuts import read_cuts, text_of
+from asr.decode.commands import origin_of, reference_normalizer
+from asr.decode.log_probs import Origin, read_log_probs, tokens_digest, write_log_probs
+from asr.decode.options import DecodingOptions, add_decoding_arguments, decoding_of
+from asr.decode.outputs import Outputs, output_folder, recorded_root, split_manifest
+from asr.decode.pool import ReaderPool
+from asr.decode.prediction import Resources, Wanted, decode
+from asr.decode.recognition import reading_of
+from asr.decode.tuning import (
+    Task,
+    Trial,
+    best_of,
+    edges,
+    format_trials,
+    free_weights,
+    grid_points,
+    make_task,
+    proposals,
+    search,
+)
+from asr.errors import InputError
+from asr.files import write_json
+from asr.model import LoadedModel, load_model
+from asr.provenance import provenance
+from asr.score.scores import name_some, reference_digest
+
+
+def refuse_test(root: Path, split: str, cuts: Sequence[MonoCut]) -> None:
+    """Nothing is tuned on what errors are reported of.
+
+    Raises:
+        InputError: the split is the test split, or has utterances of it.
+    """
+    if split == "test":
+        raise InputError("the decoder is not tuned on the test split: give another one, as --split dev")
+    try:
+        of_test = {cut.id for cut in read_cuts(split_manifest(root, "test"), transcribed=False)}
+    except InputError:  # there is none
+        return
+    shared = sorted(cut.id for cut in cuts if cut.id in of_test)
+    if shared:
+        raise InputError(f"{len(shared)} utterances of the split {split!r} are in the test split: {name_some(shared)}")
+
+
+def stored_log_probs(
+    loaded: LoadedModel, cuts: Sequence[MonoCut], path: Path, origin: Origin, resources: Resources
+) -> dict[str, NDArray[np.float32]]:
+    """The log-probabilities of a split: those of the file if they are of this model and split, else made and stored."""
+    if path.is_file():
+        try:
+            return read_log_probs(path, origin)
+        except InputError as error:
+            print(f"note: {error}; it is computed anew", file=sys.stderr)
+    rows = decode(loaded, cuts, resources, Wanted(log_probs=True)).log_probs
+    write_log_probs(path, rows, origin)
+    print(f"wrote {path}")
+    return rows
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`asr tune-decoder`."""
+    options = _parser().parse_args(arguments)
+    start, grid = _start(options)
+    run = Path(options.model)
+    loaded = load_model(run)
+    folder = output_folder(options.output, run)
+    root = Path(options.root) if options.root else recorded_root(loaded, run)
+    if root is None:
+        raise InputError(f"{run} does not say which corpus it was trained on: give --root")
+    manifest = split_manifest(root, options.split)
+    cuts = list(read_cuts(manifest))
+    refuse_test(root, options.split, cuts)
+    reference_normalizer(manifest, loaded, allow_mismatch=False)
+    readers = ReaderPool(reading_of(loaded, start), options.decode_workers)
+    try:
+        resources = Resources(options.accelerator, workers=options.workers)
+        stored = Outputs.of(folder, options.split).log_probs
+        task = make_task(stored_log_probs(loaded, cuts, stored, origin_of(loaded, manifest), resources), cuts)
+        _refuse_wordless(task, manifest)
+        points, total = _points(options, start, grid)
+        trials = search(task, readers, start, points, total)
+    finally:
+        readers.close()
+    print(format_trials(trials))
+    for name in edges(trials):
+        print(f"note: the best {name} is at the edge of what was tried", file=sys.stderr)
+    best = replace(start, **best_of(trials).weights)
+    record = {
+        "options": best.to_dict(),
+        "tokens": tokens_digest(loaded.tokenizer),
+        "tuned_on": _tuned_on(loaded, manifest, cuts),
+        "trials": [{**asdict(trial), "wer": trial.wer} for trial in sorted(trials, key=_errors)],
+        "seed": None if grid else options.seed,
+    }
+    made_with = provenance()
+    target = Path(options.config) if options.config else folder / "decoder.json"
+    write_json(target, record | {"versions": made_with["versions"], "commit": made_with["commit"]})
+    print(f"wrote {target}")
+    return 0
+
+
+def _errors(trial: Trial) -> int:
+    return trial.errors
+
+
+def _tuned_on(loaded: LoadedModel, manifest: Path, cuts: Sequence[MonoCut]) -> dict[str, object]:
+    return {
+        "manifest": str(manifest),
+        "utterances": len(cuts),
+        "reference_digest": reference_digest((cut.id, text_of(cut)) for cut in cuts),
+        "model": loaded.metadata["source"],
+        "model_sha256": loaded.metadata.get("sha256"),
+    }
+
+
+def _start(options: argparse.Namespace) -> tuple[DecodingOptions, dict[str, list[float]]]:
+    """The options to begin with, and the grid if one was given."""
+    if options.decoder is None and options.decoder_config is None:
+        options.decoder = "beam"
+    start = decoding_of(options)
+    if start.decoder != "beam":
+        raise InputError(f"the weights of the decoder 'beam' can be tuned, not those of {start.decoder!r}")
+    names = free_weights(start)
+    if not names:
+        raise InputError("there is no weight to tune: give --lm, --char-lm or --lexicon")
+    grid = _grid(options.grid or [], names)
+    if grid and options.trials is not None:
+        raise InputError("a --grid has as many trials as points: leave out --trials")
+    if not grid and options.trials is not None and options.trials < 1:
+        raise InputError(f"--trials must be a number of at least 1, got {options.trials}")
+    for point in grid_points(grid):
+        replace(start, **point)  # refuses what no weight can be
+    return start, grid
+
+
+def _grid(given: Sequence[str], names: Sequence[str]) -> dict[str, list[float]]:
+    grid: dict[str, list[float]] = {}
+    for text in given:
+        name, equals, values = text.partition("=")
+        name = name.replace("-", "_")
+        try:
+            grid[name] = [float(value) for value in values.split(",")]
+        except ValueError:
+            equals = ""
+        if not equals or name not in names:
+            raise InputError(f"--grid takes NAME=VALUE,VALUE,... with NAME one of {', '.join(names)}, got {text!r}")
+    return grid
+
+
+def _points(
+    options: argparse.Namespace, start: DecodingOptions, grid: dict[str, list[float]]
+) -> tuple[Iterator[dict[str, float]], int]:
+    if grid:
+        points = grid_points(grid)
+        return iter(points), len(points)
+    names = free_weights(start)
+    trials = 30 if options.trials is None else options.trials
+    return proposals(names, {name: getattr(start, name) for name in names}, trials, options.seed), trials
+
+
+def _refuse_wordless(task: Task, manifest: Path) -> None:
+    if not any(text.split() for texts in task.references for text in texts):
+        raise InputError(f"{manifest} has no reference with a word")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="asr tune-decoder",
+        description="Search the weights of a beam search that make the fewest word errors on a development split. Its "
+        "log-probabilities are computed once and stored (log-probs-SPLIT.safetensors). The test split is refused.",
+        epilog="Writes decoder.json, for --decoder-config of asr test, predict and transcribe.",
+    )
+    parser.add_argument("model", help="run folder, checkpoint or exported folder")
+    parser.add_argument("--split", default="dev", help="split of the prepared corpus to tune on (default: dev)")
+    parser.add_argument("--root", help="prepared corpus; default: the one the run was trained on")
+    parser.add_argument("-o", "--output", help="folder for decoder.json and log-probabilities; default: the run folder")
+    parser.add_argument("--config", metavar="FILE", help="where decoder.json is written, if elsewhere")
+    parser.add_argument("--grid", nargs="+", metavar="NAME=V,V", help="try all of these: alpha=0.4,0.6 beta=0,1,2")
+    parser.add_argument("--trials", type=int, help="random trials, the second half near the best (default: 30)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random trials (default: 0)")
+    parser.add_argument("--decode-workers", type=int, default=0, help="processes that search (default: 0, in this one)")
+    parser.add_argument("--accelerator", choices=["auto", "cpu", "gpu"], default="auto")
+    parser.add_argument("--workers", type=int, default=1, help="processes that read audio (default: 1)")
+    add_decoding_arguments(parser)
+    return parser

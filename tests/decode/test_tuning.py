@@ -1,0 +1,206 @@
+"""`asr tune-decoder`, and what the decoders leave behind, as a user runs them."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tone_corpus import write_tone_corpus
+from tone_reader import export_tone_reader
+
+from asr.cli import main as asr_main
+from asr.decode.commands import test as asr_test
+from asr.decode.hypotheses import read_hypotheses
+from asr.decode.log_probs import Origin, read_log_probs, write_log_probs
+from asr.decode.options import DecodingOptions, read_decoder
+from asr.decode.tune_command import main as tune
+from asr.decode.tuning import Trial, edges, free_weights, proposals
+from asr.errors import InputError
+from asr.files import read_json, read_jsonl, write_json, write_jsonl
+from asr.transcribe import main as transcribe
+
+ON_CPU = ["--accelerator", "cpu", "--workers", "0"]
+ARPA = "\\data\\\nngram 1=6\n\n\\1-grams:\n-99 <s>\n-0.7 </s>\n-1.0 <unk>\n-0.5 {0}\n-0.9 {1}\n-1.2 {2}\n\n\\end\\\n"
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return write_tone_corpus(tmp_path / "root", {"dev": 3, "test": 4})
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    return export_tone_reader(tmp_path / "model")
+
+
+@pytest.fixture
+def lm(tmp_path) -> str:
+    (tmp_path / "lm.arpa").write_text(ARPA.format("A", "AB", "CAB"))
+    return str(tmp_path / "lm.arpa")
+
+
+def tuning(model: Path, root: Path, out: Path, *arguments: str) -> list[str]:
+    return [str(model), "--root", str(root), "-o", str(out), *ON_CPU, *arguments]
+
+
+def test_a_tuned_decoder_is_used_by_test_and_transcribe_and_overwrites_no_greedy_result(
+    root, model, lm, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    assert tune(tuning(model, root, out, "--lm", lm, "--grid", "alpha=0.2,90", "beta=0")) == 0
+    printed = capsys.readouterr().out
+    assert "WER" in printed.splitlines()[1]
+    assert "0.200" in printed.splitlines()[2]
+    record = read_json(out / "decoder.json")
+    assert [trial["weights"] for trial in record["trials"]] == [
+        {"alpha": 0.2, "beta": 0.0},
+        {"alpha": 90.0, "beta": 0.0},
+    ]
+    assert record["trials"][0]["errors"] == 0 < record["trials"][1]["errors"]
+    assert read_decoder(out / "decoder.json") == DecodingOptions("beam", lm=lm, alpha=0.2, beta=0.0)
+
+    arguments = [str(model), "--root", str(root), "-o", str(out), *ON_CPU]
+    assert asr_test(arguments) == 0
+    beam = [*arguments, "--decoder-config", str(out / "decoder.json"), "--nbest", "2", "--save-log-probs"]
+    assert asr_test(beam) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "alignments-beam.txt",
+        "alignments.txt",
+        "decoder.json",
+        "hypotheses-beam.jsonl",
+        "hypotheses.jsonl",
+        "log-probs-dev.safetensors",
+        "log-probs.safetensors",
+        "nbest-beam.jsonl",
+        "scores-beam.json",
+        "scores.json",
+    ]
+    greedy, searched = read_json(out / "scores.json"), read_json(out / "scores-beam.json")
+    assert (greedy["decoding"], greedy["wer"], searched["wer"]) == ("greedy", 0.0, 0.0)
+    assert (searched["decoding"]["alpha"], searched["decoding"]["lm"]["path"]) == (0.2, lm)
+    rows = read_hypotheses(out / "hypotheses-beam.jsonl")
+    assert all(len(row.confidences) == len(row.hypothesis.split()) for row in rows)
+    lists = list(read_jsonl(out / "nbest-beam.jsonl"))
+    assert [(row["id"], row["nbest"][0]["text"], row["reference"]) for row in lists] == [
+        (row.id, row.hypothesis, row.reference) for row in rows
+    ]
+    for entry in (entry for row in lists for entry in row["nbest"]):
+        unknown = sum(len(word) for word in entry["text"].split() if word not in ("A", "AB", "CAB"))
+        assert entry["unknown_characters"] == unknown
+        fused = 0.2 * entry["word_lm"] - 0.5 * unknown
+        assert entry["total"] == pytest.approx(entry["acoustic"] + fused, abs=1e-3)
+
+    audio = str(root / "audio" / "test-000.flac")
+    capsys.readouterr()
+    config = ["--decoder-config", str(out / "decoder.json"), "--json", "--nbest", "3"]
+    assert transcribe([audio, "-m", str(model), *config]) == 0
+    assert '"nbest": [{"text"' in capsys.readouterr().out
+
+
+def test_log_probs_are_computed_once_and_anew_for_another_split(root, model, lm, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = tuning(model, root, out, "--lm", lm, "--trials", "1")
+    assert tune(arguments) == 0
+    assert "wrote" in capsys.readouterr().out.splitlines()[0]
+    stored = out / "log-probs-dev.safetensors"
+    before = stored.stat().st_mtime_ns
+    assert tune(arguments) == 0
+    assert stored.stat().st_mtime_ns == before
+    cuts = list(read_jsonl(root / "dev.jsonl.gz"))
+    write_jsonl(root / "dev.jsonl.gz", cuts[1:])
+    assert tune(arguments) == 0
+    assert "was computed from something else (manifest_sha256)" in capsys.readouterr().err
+    assert list(read_log_probs(stored)) == [cut["id"] for cut in cuts[1:]]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_test_split_is_never_tuned_on(root, model, lm, tmp_path, shared):
+    split = "test"
+    if shared:
+        write_jsonl(root / "held-out.jsonl.gz", list(read_jsonl(root / "test.jsonl.gz"))[:2])
+        split = "held-out"
+    named = "2 utterances of the split 'held-out' are in the test split" if shared else "not tuned on the test split"
+    with pytest.raises(InputError, match=named):
+        tune(tuning(model, root, tmp_path / "out", "--lm", lm, "--split", split))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([], "there is no weight to tune: give --lm, --char-lm or --lexicon"),
+        (["--lm", "{lm}", "--decoder", "flashlight", "--lexicon", "lm"], "not those of 'flashlight'"),
+        (["--lm", "{lm}", "--grid", "gamma=1"], "NAME one of alpha, beta, unknown_penalty, got 'gamma=1'"),
+        (["--lm", "{lm}", "--grid", "alpha=x"], "got 'alpha=x'"),
+        (["--lm", "{lm}", "--grid", "alpha=-1"], "--alpha must be a number of at least 0"),
+        (["--lm", "{lm}", "--grid", "alpha=1", "--trials", "3"], "leave out --trials"),
+        (["--lm", "{lm}", "--trials", "0"], "--trials must be a number of at least 1"),
+        (["--lm", "{lm}.gone"], "lm.arpa.gone"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(root, model, lm, tmp_path, arguments, named):
+    with pytest.raises(InputError, match=named):
+        tune(tuning(model, root, tmp_path / "out", *(argument.format(lm=lm) for argument in arguments)))
+
+
+def test_a_decoder_of_other_tokens_is_refused(root, model, lm, tmp_path):
+    options = DecodingOptions("beam", lm=lm)
+    write_json(tmp_path / "decoder.json", {"options": options.to_dict(), "tokens": "others"})
+    arguments = ["-o", str(tmp_path / "out"), *ON_CPU, "--decoder-config", str(tmp_path / "decoder.json")]
+    with pytest.raises(InputError, match="decoder.json was tuned for a model with other tokens"):
+        asr_test([str(model), "--root", str(root), *arguments])
+
+
+def test_an_n_best_list_of_greedy_decoding_is_refused(root, model, tmp_path, capsys):
+    arguments = ["--root", str(root), "-o", str(tmp_path / "out"), *ON_CPU, "--nbest", "2"]
+    assert asr_main(["test", str(model), *arguments]) == 1
+    assert "--nbest needs --decoder beam" in capsys.readouterr().err
+
+
+def test_options_of_a_search_are_refused_where_decoding_is_greedy(root, model, tmp_path):
+    with pytest.raises(InputError, match="the greedy decoder has no --beam: give --decoder beam"):
+        asr_test([str(model), "--root", str(root), "-o", str(tmp_path / "out"), *ON_CPU, "--beam", "5"])
+
+
+def test_stored_log_probs_come_back_as_they_were(tmp_path):
+    rows = {"b": np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32), "a": np.zeros((0, 3), np.float32)}
+    origin = Origin("model", "manifest", "tokens")
+    write_log_probs(tmp_path / "file", rows, origin)
+    found = read_log_probs(tmp_path / "file", origin)
+    assert {name: row.tolist() for name, row in found.items()} == {name: row.tolist() for name, row in rows.items()}
+    with pytest.raises(InputError, match=r"something else \(model_sha256\)"):
+        read_log_probs(tmp_path / "file", Origin("other", "manifest", "tokens"))
+    (tmp_path / "file").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="file holds no log-probabilities"):
+        read_log_probs(tmp_path / "file")
+
+
+def test_the_search_begins_where_it_is_told_goes_on_near_the_best_and_depends_on_the_seed_alone():
+    def sequence(seed: int) -> list[dict[str, float]]:
+        points = proposals(("alpha", "beta"), {"alpha": 0.5, "beta": 1.0}, 40, seed)
+        found = [next(points)]
+        while True:
+            try:
+                found.append(points.send({"alpha": 1.2, "beta": 3.0}))
+            except StopIteration:
+                return found
+
+    points = sequence(3)
+    assert points == sequence(3) != sequence(4)
+    assert (len(points), points[0]) == (40, {"alpha": 0.5, "beta": 1.0})
+    assert all(point["alpha"] >= 0 for point in points)
+    distance = [math.hypot(point["alpha"] - 1.2, point["beta"] - 3.0) for point in points]
+    assert np.mean(distance[-8:]) < 0.3 * np.mean(distance[1:20])
+
+
+def test_only_weights_with_a_part_are_free():
+    assert free_weights(DecodingOptions("beam")) == ()
+    assert free_weights(DecodingOptions("beam", lexicon="x")) == ("beta",)
+    assert free_weights(DecodingOptions("beam", lexicon="lm", lm="y")) == ("alpha", "beta")
+    assert free_weights(DecodingOptions("beam", char_lm="z")) == ("char_alpha",)
+
+
+def test_the_best_value_at_an_edge_is_said():
+    trials = [Trial({"alpha": alpha, "beta": 0.0}, errors, 10, 0.1) for alpha, errors in ((0.2, 3), (0.5, 2), (0.9, 1))]
+    assert edges(trials) == ["alpha"]
+    assert edges([*trials[:2], Trial({"alpha": 0.9, "beta": 0.0}, 5, 10, 0.1)]) == []
