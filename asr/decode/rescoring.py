@@ -17,7 +17,7 @@ from asr.score.scores import format_rate
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)
 BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
-"""What `--tune` tries, every pair."""
+"""What `--tune` and `--halves` try, every pair."""
 BASES = ("total", "acoustic")
 
 Floats = NDArray[np.float64]
@@ -124,31 +124,78 @@ def error_counts(lists: Sequence[NBest], chosen: Sequence[int]) -> dict[str, Err
     return {name: sum(counts, ErrorCounts()) for name, counts in taken.items()}
 
 
+def halves(lists: Sequence[NBest]) -> list[int]:
+    """Half, 0 or 1, of every list: no speaker is in both, and they are of about as many utterances.
+
+    Raises:
+        InputError: the speaker of an utterance is not known, or there is only one.
+    """
+    counts: dict[str, int] = {}
+    for each in lists:
+        if each.utterance.speaker is None:
+            raise InputError(f"utterance {each.utterance.id!r} has no speaker, and is in neither half of them")
+        counts[each.utterance.speaker] = counts.get(each.utterance.speaker, 0) + 1
+    if len(counts) < 2:
+        raise InputError(f"there is one speaker, {', '.join(counts)}, and no second half")
+    half: dict[str, int] = {}
+    sizes = [0, 0]
+    for speaker in sorted(counts, key=lambda name: (-counts[name], name)):  # the largest first, to the smaller half
+        half[speaker] = int(sizes[1] < sizes[0])
+        sizes[half[speaker]] += counts[speaker]
+    return [half[str(each.utterance.speaker)] for each in lists]
+
+
 def main(arguments: Sequence[str]) -> int:
     """`asr lm rescore`."""
     options = _parser().parse_args(arguments)
     model, _ = load_language_model(options.lm)
     lists = read_nbest(options.nbest, options.base)
-    weights = Weights(options.weight, options.bonus)
-    if options.tune:
-        held_out = read_nbest(options.tune, options.base)
-        weights = tune(held_out, language_scores(held_out, model))
-        print(
-            f"chosen on {len(held_out)} utterances of {options.tune}: --weight {weights.weight} --bonus {weights.bonus}"
-        )
+    parts = halves(lists) if options.halves else [0] * len(lists)
     language = language_scores(lists, model)
-    chosen = [choose(each, scores, weights) for each, scores in zip(lists, language, strict=True)]
+    weights = _weights(options, model, lists, language, parts)
+    chosen = [choose(each, scores, weights[part]) for each, scores, part in zip(lists, language, parts, strict=True)]
     output = Path(options.output)
     rows = [_row(each, number) for each, number in zip(lists, chosen, strict=True)]
     write_hypotheses(output / "hypotheses.jsonl", rows)
     write_json(output / "rescoring.json", _record(options, weights))
     changed = sum(row.hypothesis != each.utterance.hypothesis for row, each in zip(rows, lists, strict=True))
     print(f"another text than the first was chosen for {changed} of {len(lists)} utterances")
-    if all(each.utterance.reference is not None for each in lists):
-        for name, counts in error_counts(lists, chosen).items():
-            print(f"WER {name}: {format_rate(counts)}")
+    pairs = list(zip(lists, chosen, strict=True))
+    for half in (0, 1) if options.halves else ():
+        _print_rates(f"half {half + 1}", [pair for pair, part in zip(pairs, parts, strict=True) if part == half])
+    _print_rates("all", pairs)
     print(f"wrote {output / 'hypotheses.jsonl'} and rescoring.json")
     return 0
+
+
+def _weights(
+    options: argparse.Namespace,
+    model: CharacterLanguageModel,
+    lists: Sequence[NBest],
+    language: Sequence[Floats],
+    parts: Sequence[int],
+) -> list[Weights]:
+    """The weights of every part of the lists: those given, or chosen on others."""
+    if options.tune:
+        held_out = read_nbest(options.tune, options.base)
+        weights = tune(held_out, language_scores(held_out, model))
+        print(f"chosen on {len(held_out)} utterances of {options.tune}: {weights}")
+        return [weights]
+    if not options.halves:
+        return [Weights(options.weight, options.bonus)]
+    found = []
+    for part in (0, 1):
+        others = [number for number, other in enumerate(parts) if other != part]
+        found.append(tune([lists[number] for number in others], [language[number] for number in others]))
+        print(f"half {part + 1}: {found[-1]}, chosen on the {len(others)} utterances of the other half's speakers")
+    return found
+
+
+def _print_rates(name: str, chosen: Sequence[tuple[NBest, int]]) -> None:
+    if all(each.utterance.reference is not None for each, _ in chosen):
+        counts = error_counts([each for each, _ in chosen], [number for _, number in chosen])
+        rates = ", ".join(f"{when} {format_rate(errors)}" for when, errors in counts.items())
+        print(f"WER of {name}, {len(chosen)} utterances: {rates}")
 
 
 def _row(nbest: NBest, number: int) -> Hypothesis:
@@ -156,13 +203,13 @@ def _row(nbest: NBest, number: int) -> Hypothesis:
     return Hypothesis(said.id, nbest.texts[number], said.reference, said.speaker, said.seconds)
 
 
-def _record(options: argparse.Namespace, weights: Weights) -> dict[str, Any]:
+def _record(options: argparse.Namespace, weights: Sequence[Weights]) -> dict[str, Any]:
     return {
         "nbest": options.nbest,
         "lm": options.lm,
         "base": options.base,
-        "tuned_on": options.tune,
-        **weights._asdict(),
+        "tuned_on": "the other half" if options.halves else options.tune,
+        "weights": [each._asdict() for each in weights],
     }
 
 
@@ -177,6 +224,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", required=True, help="folder for hypotheses.jsonl and rescoring.json")
     parser.add_argument("--weight", type=float, default=0.5, help="of the language model (default: 0.5)")
     parser.add_argument("--bonus", type=float, default=0.0, help="added for each word (default: 0)")
-    parser.add_argument("--tune", help="choose both on these N-best lists, of other speakers, by their word errors")
+    tuning = parser.add_mutually_exclusive_group()
+    tuning.add_argument("--tune", help="choose both on these N-best lists, of other speakers, by their word errors")
+    tuning.add_argument(
+        "--halves",
+        action="store_true",
+        help="choose both for each half of the speakers on the other half, and say what that brings",
+    )
     parser.add_argument("--base", choices=BASES, default="total", help="score that is added to (default: total)")
     return parser

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asr.decode.hypotheses import Hypothesis, read_hypotheses
-from asr.decode.rescoring import NBest, Weights, choose, error_counts, language_scores, main, read_nbest, tune
+from asr.decode.rescoring import NBest, Weights, choose, error_counts, halves, language_scores, main, read_nbest, tune
 from asr.errors import InputError
 from asr.lm.neural import CharacterLanguageModel, save_language_model
 
@@ -89,8 +89,7 @@ def test_the_command_writes_what_it_chose_and_says_what_it_brought(tmp_path, mod
     assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl") == [Hypothesis("u", "B", "B", "s", 2.0)]
     printed = capsys.readouterr().out
     assert "chosen for 1 of 1 utterances" in printed
-    assert "WER before: 100.00 %" in printed
-    assert "WER after: 0.00 %" in printed
+    assert "WER of all, 1 utterances: before 100.00 % (1/1), after 0.00 % (0/1), best in list 0.00 % (0/1)" in printed
     assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--weight", "0"]) == 0
     assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl")[0].hypothesis == "A"
     assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--weight", "0", "--base", "acoustic"]) == 0
@@ -102,9 +101,39 @@ def test_weights_are_chosen_on_other_lists(tmp_path, model_folder, capsys):
     other = write_lists(tmp_path / "other.jsonl", [row("v", [("A", -1), ("B", -1.9)], "B")])
     assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--tune", other]) == 0
     record = json.loads((tmp_path / "out" / "rescoring.json").read_text())
-    assert (record["weight"], record["bonus"], record["lm"]) == (0.2, 0.0, model_folder)  # of 5 nats, more than 0.9
+    assert record["weights"] == [{"weight": 0.2, "bonus": 0.0}]  # of 5 nats, more than 0.9
+    assert (record["lm"], record["tuned_on"]) == (model_folder, other)
     assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl")[0].hypothesis == "B"
     assert "WER" not in capsys.readouterr().out
+
+
+def test_halves_share_no_speaker_and_are_of_about_as_many_utterances():
+    speakers = ["s"] * 5 + ["t"] * 4 + ["u"] * 3 + ["v"]
+    lists = [nbest(["A"], [0.0], name=str(number)) for number in range(len(speakers))]
+    lists = [
+        each._replace(utterance=Hypothesis(each.utterance.id, "A", speaker=speaker))
+        for each, speaker in zip(lists, speakers, strict=True)
+    ]
+    assert halves(lists) == [0] * 5 + [1] * 4 + [1] * 3 + [0]
+    with pytest.raises(InputError, match="one speaker, s, and no second half"):
+        halves(lists[:5])
+    with pytest.raises(InputError, match="'a' has no speaker"):
+        halves([LIST])
+
+
+def test_each_half_is_chosen_with_the_weights_of_the_other(tmp_path, model_folder, capsys):
+    rows = [
+        row("u", [("A", -1), ("B", -1.4)], "B", speaker="s"),  # needs a weight of 0.1
+        row("v", [("A", -1), ("B", -2.4)], "B", speaker="t"),  # needs 0.3
+    ]
+    lists = write_lists(tmp_path / "nbest.jsonl", rows)
+    assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--halves"]) == 0
+    record = json.loads((tmp_path / "out" / "rescoring.json").read_text())
+    assert [weights["weight"] for weights in record["weights"]] == [0.3, 0.1]
+    assert [each.hypothesis for each in read_hypotheses(tmp_path / "out" / "hypotheses.jsonl")] == ["B", "A"]
+    printed = capsys.readouterr().out
+    assert "WER of half 1, 1 utterances: before 100.00 % (1/1), after 0.00 % (0/1)" in printed
+    assert "WER of half 2, 1 utterances: before 100.00 % (1/1), after 100.00 % (1/1)" in printed
 
 
 def test_what_is_no_n_best_list_is_named_by_file_and_row(tmp_path):
