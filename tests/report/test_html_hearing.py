@@ -174,4 +174,4 @@ def test_a_system_without_a_model_is_said_to_have_none(gathered: Gathered, tmp_p
     (tmp_path / "scores.json").write_text(scores)
     models, [said] = load_models(gather(compared(read_runs([tmp_path / "scores.json"]))))
     assert models == {}
-    assert said == "scores: no posteriors, its model is not here (the scores name none)"
+    assert said == ("scores", "its scores name no model: no posteriors, no patches")

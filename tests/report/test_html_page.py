@@ -81,7 +81,7 @@ def test_what_is_missing_is_listed_and_the_rest_is_there(tmp_path: Path) -> None
     (bare / "hypotheses.jsonl").unlink()
     found = Elements(html_of(own, foreign, bare))
     said = "\n".join(found.texts)
-    assert "foreign: no metrics.csv with epochs: no learning curve" in said
+    assert "foreign, bare: no metrics.csv with epochs: no learning curve" in said
     assert "hypotheses.jsonl: its errors are counted in the table only" in said
     assert "the scores name no manifest of the test set: no audio and no spectrograms" in said
     assert "5 utterances, 1 h" in said
@@ -94,7 +94,7 @@ def test_runs_with_nothing_but_scores_have_a_page(tmp_path: Path) -> None:
     run = write_scored_run(tmp_path / "run", ROWS)
     (run / "hypotheses.jsonl").unlink()
     found = Elements(html_of(run))
-    assert found.values("section", "id") == ["table", "missing", "types", "origin"]
+    assert found.values("section", "id") == ["table", "types", "missing", "origin"]
 
 
 @pytest.mark.parametrize("rows", [[Hypothesis("u", "", "")], [Hypothesis("u", "A", "")], [Hypothesis("u", "", "A B")]])

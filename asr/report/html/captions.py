@@ -15,6 +15,8 @@ WORDS = {
     "insertion": ("Invented", "written"),
 }
 """Kind of an error -> title of its table, heading of its words."""
+VERDICTS = {"difference": "different", "none": "not told apart", "disagreement": "tests disagree"}
+"""What stands before a sentence about two systems."""
 
 
 def title(gathered: Gathered) -> str:
@@ -32,7 +34,7 @@ def captions(gathered: Gathered) -> dict[str, str]:
     return {
         "table": "Word errors are summed over all utterances and divided once by the words of the references; under "
         "each rate stand its counts.",
-        "curves": "Of each run's own metrics.csv: above against epochs, below against the time that training took.",
+        "curves": "Of each run's own metrics.csv: first against epochs, then against the time that training took.",
         "curves_figure": "Training loss is the mean over the utterances of an epoch, with augmentation and dropout; "
         "dev loss and dev WER are of the weights that are saved. Wall time is that of training on its machine, with "
         "everything else that ran there. The mark is the last epoch.",

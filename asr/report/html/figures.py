@@ -18,6 +18,9 @@ ROW = 20.0
 MOST_ROWS = 40
 """Speakers that are drawn; the numbers of all are in a table below."""
 
+MOST_LABELS = 3
+"""Points whose names stand beside them; those of more would hide each other."""
+
 Interval = tuple[float, float] | None
 
 
@@ -128,8 +131,9 @@ def _cost_chart(
         if interval:
             drawn.append(rule(x(cost), y(interval[0]), x(cost), y(interval[1]), f"whisker stroke{index % COLORS}"))
         drawn.append(mark(index, x(cost), y(rate), f"{name}: {percent(rate)}, {amount(cost)}"))
-        at_end = x(cost) > (left + right) / 2
-        drawn.append(text(name, x(cost) + (-9 if at_end else 9), place + 4, "label end" if at_end else "label"))
+        if len(points) <= MOST_LABELS:
+            at_end = x(cost) > (left + right) / 2
+            drawn.append(text(name, x(cost) + (-9 if at_end else 9), place + 4, "label end" if at_end else "label"))
     return picture(WIDTH, HEIGHT, f"WER against {label}", panel.axes(), *drawn)
 
 

@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -77,23 +78,31 @@ Models = Mapping[int, LoadedModel]
 """Index of a run -> its model, for those that have one."""
 
 
-def load_models(gathered: Gathered) -> tuple[dict[int, LoadedModel], list[str]]:
-    """The models of the runs, and sentences about those that have none on this machine."""
+class Missing(NamedTuple):
+    """A run of which there is no model, and why."""
+
+    name: str
+    reason: str
+
+
+def load_models(gathered: Gathered) -> tuple[dict[int, LoadedModel], list[Missing]]:
+    """The models of the runs, and those that have none on this machine."""
     models, missing = {}, []
     for index, run in enumerate(gathered.runs):
+        source = (run.scores.get("model") or {}).get("source")
+        if not source:
+            missing.append(Missing(run.name, "its scores name no model: no posteriors, no patches"))
+            continue
         try:
-            models[index] = _load(run.scored)
+            models[index] = _load(run.scored, source)
         except InputError as error:
-            missing.append(f"{run.name}: no posteriors, its model is not here ({error})")
+            missing.append(Missing(run.name, f"its model cannot be loaded here: no posteriors, no patches ({error})"))
     return models, missing
 
 
-def _load(run: ScoredRun) -> LoadedModel:
+def _load(run: ScoredRun, source: str) -> LoadedModel:
     if run.path.is_dir():
         return load_model(run.path)
-    source = (run.scores.get("model") or {}).get("source")
-    if not source:
-        raise InputError("the scores name none")
     return load_model(Path(source).parent if source.endswith(".safetensors") else source)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from asr.provenance import commit
 from asr.report.html.records import Gathered
 
-HEADINGS = ("weights", "trained on", "epochs", "seed", "trained at commit", "scored at commit", "decoding")
+HEADINGS = ("weights", "trained on", "epochs", "seed", "trained at", "scored at", "decoding", "measured on")
 UNKNOWN = "–"
 
 
@@ -28,13 +28,14 @@ def facts(gathered: Gathered, made: datetime) -> list[tuple[str, str]]:
 
 
 def _same(gathered: Gathered, value_of: Callable[[Mapping[str, Any], Mapping[str, Any]], str]) -> str:
-    """The value that all runs have; else each with the names of those that have it."""
-    values: dict[str, list[str]] = {}
-    for run in gathered.runs:
-        values.setdefault(value_of(run.scores, run.record), []).append(run.name)
-    if len(values) == 1:
-        return next(iter(values))
-    return "; ".join(f"{', '.join(names)}: {value}" for value, names in values.items())
+    """The value that all runs have of which it is known; where they differ, they are at the end of the page."""
+    values = [value_of(run.scores, run.record) for run in gathered.runs]
+    known = [value for value in values if value != UNKNOWN]
+    if len(set(known)) > 1:
+        return "not the same for all: see the end of the page"
+    if not known:
+        return UNKNOWN
+    return known[0] if len(known) == len(values) else f"{known[0]} (known of {len(known)} of {len(values)})"
 
 
 def _test_set(gathered: Gathered) -> str:
@@ -67,14 +68,14 @@ def decoding(scores: Mapping[str, Any]) -> str:
     found = scores.get("decoding")
     if isinstance(found, Mapping):
         return ", ".join(f"{name} {value}" for name, value in found.items() if value is not None)
-    return str(found) if found else "not recorded"
+    return str(found) if found else UNKNOWN
 
 
 def machine(scores: Mapping[str, Any]) -> str:
     """Where the real-time factor was measured."""
     found = scores.get("machine")
     if not isinstance(found, Mapping):
-        return "not recorded"
+        return UNKNOWN
     on = found.get("cpu") if found.get("device") == "cpu" else found.get("device")
     return f"{on}, {found.get('processes')} process(es) with {found.get('threads')} thread(s)"
 
@@ -86,7 +87,7 @@ def short(commit: object) -> str:
     '0123456789 with changes'
     """
     if not isinstance(commit, str):
-        return "unknown"
+        return UNKNOWN
     digits, _, changed = commit.partition("-")
     return digits[:10] + (" with changes" if changed else "")
 
@@ -111,6 +112,7 @@ def origin_rows(gathered: Gathered) -> list[tuple[str, ...]]:
                 short(record.get("commit")) if record else UNKNOWN,
                 short(scores.get("commit")),
                 decoding(scores),
+                machine(scores),
             )
         )
     return rows

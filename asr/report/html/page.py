@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from asr.report.html import captions, figures
 from asr.report.html.alignment import columns, lines
-from asr.report.html.hearing import Shown
+from asr.report.html.hearing import Missing, Shown
 from asr.report.html.origins import HEADINGS, facts, origin_rows, versions
 from asr.report.html.records import Gathered
 from asr.report.html.results import intervals, main_result, table
@@ -26,13 +26,13 @@ MOST_WORDS = 12
 """Rows of a table of confused words."""
 
 
-def page(gathered: Gathered, shown: Sequence[Shown], missing: Sequence[str], made: datetime) -> str:
+def page(gathered: Gathered, shown: Sequence[Shown], missing: Sequence[Missing], made: datetime) -> str:
     """The report as HTML.
 
     Args:
         gathered: the runs.
         shown: utterances with pictures and audio.
-        missing: sentences about what could not be shown, beside those of `gathered`.
+        missing: of which run no model was found, and why.
         made: date of the page.
     """
     environment = Environment(
@@ -54,7 +54,7 @@ def page(gathered: Gathered, shown: Sequence[Shown], missing: Sequence[str], mad
         "origins": origin_rows(gathered),
         "versions": versions(gathered),
         "footer": "Made by `asr report`. This file holds everything that it shows.",
-        "missing": [*_missing(gathered), *missing],
+        "missing": _missing(gathered, missing),
         **_results(gathered),
         **_charts(gathered),
         **_words(gathered),
@@ -73,8 +73,12 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _missing(gathered: Gathered) -> list[str]:
-    return [*gathered.missing, *(f"{s.name}: {sentence}" for s in gathered.runs for sentence in s.missing)]
+def _missing(gathered: Gathered, models: Sequence[Missing]) -> list[str]:
+    """What is missing, runs that lack the same together."""
+    lacking: dict[str, list[str]] = {}
+    for name, reason in [*((run.name, reason) for run in gathered.runs for reason in run.missing), *models]:
+        lacking.setdefault(reason, []).append(name)
+    return [*gathered.missing, *(f"{', '.join(names)}: {reason}" for reason, names in lacking.items())]
 
 
 def _results(gathered: Gathered) -> dict[str, Any]:
@@ -84,9 +88,16 @@ def _results(gathered: Gathered) -> dict[str, Any]:
         "lede": main_result(gathered),
         "headings": headings,
         "rows": rows,
-        "comparisons": gathered.comparison.statements,
+        "comparisons": _statements(gathered),
         "notes": gathered.comparison.notes,
     }
+
+
+def _statements(gathered: Gathered) -> list[tuple[str, str]]:
+    """What is said of differences, and in a word before each whether it is one."""
+    sentences, pairs = gathered.comparison.statements, gathered.comparison.evidence.pairs
+    tags = [""] * (len(sentences) - len(pairs)) + [captions.VERDICTS[pair.verdict] for pair in pairs]
+    return list(zip(tags, sentences, strict=True))
 
 
 def _charts(gathered: Gathered) -> dict[str, Any]:
@@ -99,6 +110,7 @@ def _charts(gathered: Gathered) -> dict[str, Any]:
         "curves": figures.learning_curves(gathered),
         "with_curves": [index for index, run in enumerate(gathered.runs) if run.curve],
         "costs": figures.cost_charts(gathered, intervals(gathered)),
+        "with_scores": [index for index, run in enumerate(gathered.runs) if run.scores["wer"] is not None],
         "types": figures.error_types(gathered),
         "breakdowns": breakdowns,
     }
@@ -172,13 +184,13 @@ def _errors(gathered: Gathered, name: str) -> list[tuple[str, int]]:
 def _contents(context: dict[str, Any]) -> list[dict[str, str]]:
     parts = [
         ("table", "Error rates", True),
-        ("missing", "What is missing", context["missing"]),
         ("curves", "Learning curves", context["curves"]),
         ("cost", "Error rate against cost", context["costs"]),
         ("types", "Kinds of errors", context["types"]),
         ("words", "Most confused words", context["confused"]),
         *((part["id"], part["title"], True) for part in context["breakdowns"]),
         ("utterances", "Utterances", context["shown"]),
+        ("missing", "What is missing", context["missing"]),
         ("origin", "Where the numbers come from", True),
     ]
     return [{"id": name, "title": title} for name, title, there in parts if there]
