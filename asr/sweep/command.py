@@ -284,8 +284,9 @@ def _run(session: Session, chosen: Sequence[Slot], only_plan: bool) -> int:
     code = session.compare(partly=whole)
     if whole:
         print("\n" + "\n".join(filter(None, [plan, session.times()])))
-    if session.waiting:
-        print(f"left to others, or to this command again: {', '.join(session.waiting)}")
+    waiting = [name for name in session.waiting if not RunPlace(sweep.folder, name).finished]
+    if waiting:
+        print(f"left to others, or to this command again: {', '.join(waiting)}")
     if session.failed:
         print(f"failed: {', '.join(session.failed)}; the same command tries again", file=sys.stderr)
     return 1 if session.failed else code

@@ -48,6 +48,12 @@ def test_the_command_ends_in_its_own_way_before_the_sweep_does(tmp_path: Path) -
     assert log.read_text() == "in order\n"
 
 
+def test_ctrl_c_in_a_terminal_reaches_a_command_through_the_sweep_alone(tmp_path: Path) -> None:
+    with Processes() as processes:
+        processes.run([sys.executable, "-c", "import os; print(os.getpgid(0) == os.getpid())"], tmp_path / "log")
+    assert (tmp_path / "log").read_text() == "True\n"
+
+
 def test_a_signal_between_two_commands_ends_the_sweep() -> None:
     with Processes(), pytest.raises(Interruption):
         signal.raise_signal(signal.SIGTERM)
