@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from asr.lm.counts import START_INDEX
 from asr.lm.kneser_ney import Level
-from asr.lm.trie import Trie, find, suffixes
+from asr.lm.trie import Trie, suffixes
 
 NOTHING = 1e-12
 """Mass that is rounding: of a context after which every word is stored."""
@@ -80,7 +80,8 @@ def exact_backoff(
 ) -> NDArray[np.float64]:
     """Back-off weights of all nodes with which every context's probabilities sum to one.
 
-    backoff(h) = (1 - sum P(w | h)) / (1 - sum P(w | h')), over the words w that are stored after h.
+    backoff(h) = (1 - sum P(w | h)) / (1 - sum P(w | h')), over the words w that are stored after h, where h' w is
+    stored too.
 
     Args:
         keys: as in `Trie`.
@@ -88,25 +89,12 @@ def exact_backoff(
         suffix: as in `Trie`.
         probability: P(last word | the others) of each node, (M + 1,).
     """
-    vocabulary = counts[0]
+    parents = keys[counts[0] :] // counts[0]
+    nodes = np.arange(counts[0] + 1, len(probability))
+    high, low = (
+        np.bincount(parents, weights=probability[of], minlength=len(probability)) for of in (nodes, suffix[nodes])
+    )
+    some = 1 - low > NOTHING
     backoff = np.ones(len(probability))
-    begin = counts[0]
-    for count in counts[1:]:
-        parents, words = np.divmod(keys[begin : begin + count], vocabulary)
-        lower = np.ones(count)
-        nodes = suffix[parents].astype(np.int64)
-        pending = np.arange(count)
-        while len(pending):
-            children = find(keys[:begin], nodes, words[pending], vocabulary)
-            lost = children == 0
-            lower[pending] *= np.where(lost, backoff[nodes], probability[children])
-            pending, nodes = pending[lost], suffix[nodes[lost]].astype(np.int64)
-        size = begin + 1
-        high_sum = np.bincount(parents, weights=probability[begin + 1 : begin + count + 1], minlength=size)
-        low_sum = np.bincount(parents, weights=lower, minlength=size)
-        contexts = np.unique(parents)
-        left = 1 - low_sum[contexts]
-        some = left > NOTHING
-        backoff[contexts[some]] = np.maximum(1 - high_sum[contexts[some]], NOTHING) / left[some]
-        begin += count
+    backoff[some] = np.maximum(1 - high[some], NOTHING) / (1 - low[some])
     return backoff
