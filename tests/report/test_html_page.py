@@ -83,7 +83,7 @@ def test_what_is_missing_is_listed_and_the_rest_is_there(tmp_path: Path) -> None
     said = "\n".join(found.texts)
     assert "foreign, bare: no metrics.csv with epochs: no learning curve" in said
     assert "hypotheses.jsonl: its errors are counted in the table only" in said
-    assert "the scores name no manifest of the test set: no audio and no spectrograms" in said
+    assert "no audio and no spectrograms: the scores name no manifest of the test set" in said
     assert "5 utterances, 1 h" in said
     assert (found.tags["article"], found.tags["audio"]) == (3, 0)
     assert {"curves", "types", "words"} <= set(found.values("section", "id"))

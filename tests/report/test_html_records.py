@@ -51,7 +51,7 @@ def test_what_a_foreign_system_lacks_is_said(tmp_path: Path) -> None:
         "no metrics.csv with epochs: no learning curve",
     )
     assert gathered.missing == (
-        "the scores name no manifest of the test set: no audio and no spectrograms (--cuts FILE names it)",
+        "no audio and no spectrograms: the scores name no manifest of the test set (--cuts FILE names the manifest)",
     )
 
 
@@ -59,17 +59,29 @@ def test_a_manifest_of_another_machine_is_said_to_be_missing_and_may_be_named(tm
     root = write_tone_corpus(tmp_path / "root", {"test": 2})
     rows = [Hypothesis(f"test-00{i}", "A", "A") for i in range(2)]
     run = write_scored_run(tmp_path / "run", rows, manifest="/elsewhere/test.jsonl.gz")
-    assert gathered_from(run).missing[0].startswith("/elsewhere/test.jsonl.gz is not on this machine: no audio")
+    said = gathered_from(run).missing[0]
+    assert said.startswith("no audio and no spectrograms: cannot read /elsewhere/test.jsonl.gz")
     found = gathered_from(run, manifest=root / "test.jsonl.gz")
     assert (found.missing, sorted(found.cuts)) == ((), ["test-000", "test-001"])
     assert [one.speaker for one in found.utterances] == ["test-speaker-0", "test-speaker-1"]
     assert [one.seconds for one in found.utterances] == [cut.duration for cut in found.cuts.values()]
 
 
+def test_references_that_are_no_cuts_are_passed_over_for_the_manifest_of_another_run(tmp_path: Path) -> None:
+    root = write_tone_corpus(tmp_path / "root", {"test": 2})
+    rows = [Hypothesis(f"test-00{i}", "A", "A") for i in range(2)]
+    (tmp_path / "text").write_text("test-000 A\ntest-001 A\n")
+    imported = write_scored_run(tmp_path / "imported", rows, manifest=str(tmp_path / "text"))
+    own = write_scored_run(tmp_path / "own", rows, manifest=str(root / "test.jsonl.gz"))
+    assert sorted(gathered_from(imported, own).cuts) == ["test-000", "test-001"]
+    assert gathered_from(imported, own).missing == ()
+    assert "text" in gathered_from(imported).missing[0]
+
+
 def test_a_named_manifest_must_exist_and_have_the_utterances(tmp_path: Path) -> None:
     root = write_tone_corpus(tmp_path / "root", {"dev": 2})
     run = write_scored_run(tmp_path / "run", ROWS)
-    with pytest.raises(InputError, match=r"--cuts \S+nothing.jsonl: there is no such file"):
+    with pytest.raises(InputError, match=r"cannot read \S+nothing.jsonl"):
         gathered_from(run, manifest=tmp_path / "nothing.jsonl")
     with pytest.raises(InputError, match="has none of the 2 utterances that were scored"):
         gathered_from(run, manifest=root / "dev.jsonl.gz")

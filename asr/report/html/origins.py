@@ -1,13 +1,14 @@
 """Where the numbers of a report come from: corpora, machine, commits, versions, and how each model was trained."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from asr.provenance import commit
-from asr.report.html.records import Gathered
+from asr.report.html.records import Gathered, RunRecord
 
-HEADINGS = ("weights", "trained on", "epochs", "seed", "trained at", "scored at", "decoding", "measured on")
+HEADINGS = ("source", "trained on", "epochs", "seed", "trained at", "scored at", "decoding", "measured on")
 UNKNOWN = "–"
 
 
@@ -66,9 +67,14 @@ def training_data(scores: Mapping[str, Any], record: Mapping[str, Any]) -> str:
 def decoding(scores: Mapping[str, Any]) -> str:
     """How hypotheses were made, as scores.json has it: a word, or options."""
     found = scores.get("decoding")
-    if isinstance(found, Mapping):
-        return ", ".join(f"{name} {value}" for name, value in found.items() if value is not None)
-    return str(found) if found else UNKNOWN
+    if not isinstance(found, Mapping):
+        return str(found) if found else UNKNOWN
+    return ", ".join(f"{name} {_short_value(value)}" for name, value in found.items() if value is not None)
+
+
+def _short_value(value: Any) -> str:
+    """An option; of a file its name."""
+    return Path(str(value["path"])).name if isinstance(value, Mapping) and "path" in value else str(value)
 
 
 def machine(scores: Mapping[str, Any]) -> str:
@@ -97,15 +103,11 @@ def origin_rows(gathered: Gathered) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for run in gathered.runs:
         scores, record = run.scores, run.record
-        model = scores.get("model") or {}
-        weights = str(model.get("source") or scores.get("hypotheses") or run.scored.path)
-        step = f", step {model['step']:,}" if isinstance(model.get("step"), int) else ""
-        digest = f", sha256 {str(model['sha256'])[:10]}" if model.get("sha256") else ""
         epochs = str(record.get("epochs", UNKNOWN)) + ("" if record.get("finished", True) else ", not finished")
         seed = scores.get("seed")
         rows.append(
             (
-                weights + step + digest,
+                _source(run),
                 training_data(scores, record),
                 epochs,
                 UNKNOWN if seed is None else str(seed),
@@ -116,6 +118,20 @@ def origin_rows(gathered: Gathered) -> list[tuple[str, ...]]:
             )
         )
     return rows
+
+
+def _source(run: RunRecord) -> str:
+    """The weights, or the file that hypotheses were imported from."""
+    model, imported = run.scores.get("model") or {}, run.scores.get("imported")
+    if isinstance(imported, Mapping):
+        empty = imported.get("missing_as_empty") or ()
+        said = (
+            f", {len(empty):,} utterances that it lacks count as empty" if isinstance(empty, Sequence) and empty else ""
+        )
+        return f"imported from {imported.get('file')}{said}"
+    step = f", step {model['step']:,}" if isinstance(model.get("step"), int) else ""
+    digest = f", sha256 {str(model['sha256'])[:10]}" if model.get("sha256") else ""
+    return f"{model.get('source') or run.scores.get('hypotheses') or run.scored.path}{step}{digest}"
 
 
 def versions(gathered: Gathered) -> list[str]:

@@ -169,18 +169,17 @@ def _value(content: str | None, where: str) -> float | None:
 
 
 def _find_cuts(runs: Sequence[ScoredRun], given: Path | None) -> tuple[dict[str, MonoCut], tuple[str, ...]]:
-    """The cuts of the first manifest that exists, or why there is none."""
-    named = [Path(run.scores["manifest"]) for run in runs if run.scores.get("manifest")]
-    places = [given] if given is not None else list(dict.fromkeys(named))
-    found = next((path for path in places if path.is_file()), None)
-    if found is not None:
-        return {cut.id: cut for cut in read_cuts(found, transcribed=False)}, ()
+    """The cuts of the first manifest that can be read, or why there are none."""
     if given is not None:
-        raise InputError(f"--cuts {given}: there is no such file")
-    if not places:
-        return {}, ("the scores name no manifest of the test set: no audio and no spectrograms (--cuts FILE names it)",)
-    where = ", ".join(map(str, places))
-    return {}, (f"{where} is not on this machine: no audio and no spectrograms (--cuts FILE names another place)",)
+        return {cut.id: cut for cut in read_cuts(given, transcribed=False)}, ()
+    reasons = []
+    for path in dict.fromkeys(str(run.scores["manifest"]) for run in runs if run.scores.get("manifest")):
+        try:
+            return {cut.id: cut for cut in read_cuts(path, transcribed=False)}, ()
+        except InputError as error:  # it is on another machine, or not of cuts: references may be any text
+            reasons.append(str(error))
+    found = "; ".join(reasons) or "the scores name no manifest of the test set"
+    return {}, (f"no audio and no spectrograms: {found} (--cuts FILE names the manifest)",)
 
 
 def _utterances(records: Sequence[RunRecord], cuts: Mapping[str, MonoCut]) -> tuple[Utterance, ...]:
