@@ -38,12 +38,12 @@ class DecodingOptions:
     beta: float = 1.0
     unknown_penalty: float = 0.5
     lexicon: str | None = None
-    look_ahead: bool = False
+    look_ahead: bool = True
     char_lm: str | None = None
     char_alpha: float = 0.5
     beam: int = 100
     beam_threshold: float = 20.0
-    token_threshold: float = 8.0
+    token_threshold: float = 6.0
     top_tokens: int = 0
     blank_skip: float = 0.0
 
@@ -162,13 +162,18 @@ def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--beta", type=float, help="added for each word (default: 1)")
     group.add_argument("--unknown-penalty", type=float, help="for each character of an unknown word (default: 0.5)")
     group.add_argument("--lexicon", metavar="FILE", help="write only these words, one a line; `lm`: those of --lm")
-    group.add_argument("--look-ahead", action="store_const", const=True, help="charge words before they end")
+    group.add_argument(
+        "--look-ahead",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="charge a word from its first letter on the best unigram that it can still become (default: yes)",
+    )
     group.add_argument("--char-lm", metavar="FILE", help="n-gram model of characters, or of the model's tokens")
     group.add_argument("--char-alpha", type=float, help="weight of that model (default: 0.5)")
     group.add_argument("--beam", type=int, help="prefixes kept (default: 100)")
     group.add_argument("--beam-threshold", type=float, help="nats below the best, 0 for no limit (default: 20)")
     group.add_argument(
-        "--token-threshold", type=float, help="nats below a frame's best token, 0: no limit (default: 8)"
+        "--token-threshold", type=float, help="nats below a frame's best token, 0: no limit (default: 6)"
     )
     group.add_argument("--top-tokens", type=int, help="tokens of a frame, 0 for no limit (default: 0)")
     group.add_argument("--blank-skip", type=float, help="take frames with this much blank as blank (default: 0, never)")

@@ -28,7 +28,7 @@ class Pruning:
 
     beam: int = 100
     beam_threshold: float | None = 20.0
-    token_threshold: float | None = 8.0
+    token_threshold: float | None = 6.0
     top_tokens: int | None = None
     blank_skip: float | None = None
 
