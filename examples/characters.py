@@ -23,7 +23,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from asr.files import read_json, write_json
+from asr.files import read_json, write_json, write_text
 from asr.lm.neural import BOUNDARY, CharacterLanguageModel, bits_per_character, save_language_model
 from asr.lm.neural_training import Training, TrainingOptions, train
 from asr.lm.sentences import read_sentences
@@ -259,6 +259,8 @@ def main() -> None:
     if options.time:
         print(speeds(options, texts))
         return
+    for name in ("training", "tuning", "unseen"):  # for other language models
+        write_text(options.output / f"{name}.txt", getattr(texts, name))
     results = [run(net, layers, texts, options) for layers in options.layers for net in options.nets]
     print(table(results))
     if options.plot:

@@ -16,7 +16,7 @@ from asr.score.errors import ErrorCounts, align_words, count
 from asr.score.scores import format_rate
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)
-BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
+BONUSES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 """What `--tune` and `--halves` try, every pair."""
 BASES = ("total", "acoustic")
 

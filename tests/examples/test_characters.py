@@ -77,6 +77,7 @@ def test_each_model_is_trained_once_and_kept_and_a_table_and_a_plot_are_made(com
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     kept = {name: (tmp_path / "out" / f"{name}.json").read_bytes() for name in ("lstm_1", "grid_1", "tied_grid_1")}
     assert all(json.loads(content)["points"][-1]["seconds"] >= 0.2 for content in kept.values())
+    assert numbers((tmp_path / "out" / "unseen.txt").read_text().replace("A BAD CAB", "LINE"))[0] == 570
     (tmp_path / "out" / "grid_1.json").unlink()
     command()
     again = {name: (tmp_path / "out" / f"{name}.json").read_bytes() for name in kept}
