@@ -153,11 +153,12 @@ def augmented_batch(
         config = replace(features or FeatureConfig(sample_rate=rate), normalization="utterance")
         if rate != config.sample_rate:
             raise InputError(f"{utterance.audio} is at {rate} Hz, and the features need {config.sample_rate} Hz")
-        log_mel, augment = LogMel(config), Augmentation(augmentation, seed, rate)
+        log_mel, augment = LogMel(config), Augmentation(augmentation, seed, config)
         waveform = torch.from_numpy(samples.mean(axis=0))
         with torch.no_grad():
             before = log_mel(waveform)
-            after = log_mel(augment.waveform(waveform, epoch, utterance.id))
+            after = log_mel.unnormalized(augment.waveform(waveform, epoch, utterance.id))
+            after = log_mel.normalize(augment.warped(after, epoch, utterance.id))
             after = augment.features(after, epoch, utterance.id, torch.zeros(config.num_mels))
         examples.append(
             Example(

@@ -15,9 +15,12 @@ from lhotse import MonoCut
 from torch import Tensor
 
 from asr.data.cuts import check_sample_rates, load_waveform, read_cuts
+from asr.data.features import FeatureConfig
 from asr.errors import InputError
 from asr.randomness import generator
 
+WARPED_SHARE = 0.8
+"""Of the upper edge of the mel filters: frequencies above it are squeezed when those below are multiplied."""
 SILENT_NOISE_TRIES = 10
 """Stretches of noise that are tried before digital silence is an error."""
 
@@ -29,6 +32,8 @@ class AugmentationConfig:
     Args:
         speed_factors: each utterance is played at one of these speeds (0.9 is slower and deeper), drawn anew in each
             epoch; hundredths. [1.0] switches it off.
+        frequency_warp: every frequency of an utterance is multiplied by a factor drawn uniformly from 1 minus this to 1
+            plus this, as by vocal tracts of other lengths; 0 switches it off.
         frequency_masks: number of masks over mel bins; 0 switches them off.
         frequency_mask_bins: widest frequency mask, in mel bins.
         time_masks: number of masks over time; 0 switches them off.
@@ -41,6 +46,7 @@ class AugmentationConfig:
     """
 
     speed_factors: tuple[float, ...] = (0.9, 1.0, 1.1)
+    frequency_warp: float = 0.0
     frequency_masks: int = 2
     frequency_mask_bins: int = 27
     time_masks: int = 2
@@ -60,6 +66,8 @@ class AugmentationConfig:
         for name in ("frequency_masks", "frequency_mask_bins", "time_masks", "time_mask_frames", "volume_decibels"):
             if getattr(self, name) < 0:
                 raise InputError(f"augmentation.{name} must not be negative, got {getattr(self, name)}")
+        if not 0 <= self.frequency_warp <= 0.5:
+            raise InputError(f"augmentation.frequency_warp must be from 0 to 0.5, got {self.frequency_warp}")
         for name in ("time_mask_fraction", "noise_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"augmentation.{name} must be from 0 to 1, got {getattr(self, name)}")
@@ -106,6 +114,26 @@ def mix_noise(speech: Tensor, noise: Tensor, snr: float) -> Tensor:
     return speech + noise * math.sqrt(speech_power / noise_power * 10 ** (-snr / 10))
 
 
+def warp_frequencies(features: Tensor, factor: float, config: FeatureConfig) -> Tensor:
+    """Multiply every frequency of log-mel features (T, M) by a factor (vocal tract length perturbation).
+
+    Jaitly and Hinton (ICML 2013 workshop on deep learning for audio, speech and language): up to a frequency F at which
+    F * factor is `WARPED_SHARE` of the upper edge or less, frequencies are multiplied; above it they go linearly to the
+    upper edge, which stays. Bins between two of the original ones are interpolated, and those below the first or above
+    the last take its value.
+    """
+    centres = config.mel_centres()
+    upper = config.upper_frequency
+    knee = WARPED_SHARE * upper * min(factor, 1.0)  # in frequencies after the change
+    above = upper - (upper - knee / factor) * (upper - centres) / (upper - knee)
+    source = np.where(centres <= knee, centres / factor, above)  # the frequency before it
+    position = np.interp(source, centres, np.arange(len(centres)))
+    lower = np.minimum(position.astype(int), len(centres) - 2)
+    weight = torch.from_numpy((position - lower).astype(np.float32))
+    below, beyond = features[:, lower], features[:, lower + 1]
+    return below + weight * (beyond - below)
+
+
 def mask_features(features: Tensor, config: AugmentationConfig, rng: np.random.Generator, fill: Tensor) -> Tensor:
     """SpecAugment's frequency and time masks (Park et al. 2019, arXiv 1904.08779, section 2) on features (T, M).
 
@@ -136,22 +164,23 @@ class Augmentation:
     Args:
         config: what is varied, and how much.
         seed: of the run.
-        sample_rate: in Hz, that of speech and noise.
+        features: how features are made; noise has the sample rate that it names.
 
     Raises:
         InputError: a noise manifest cannot be read, or is of another sample rate.
     """
 
-    def __init__(self, config: AugmentationConfig, seed: int, sample_rate: int) -> None:
+    def __init__(self, config: AugmentationConfig, seed: int, features: FeatureConfig) -> None:
         self.config = config
         self.seed = seed
-        self.sample_rate = sample_rate
+        self.spectrum = features
+        self.sample_rate = features.sample_rate
         self._speeds: tuple[int, dict[str, float]] = (-1, {})  # an epoch, and what was drawn in it
         self._noises: list[MonoCut] = []
         if config.noise_probability > 0:
             for path in config.noise:
                 noises = read_cuts(path, transcribed=False)
-                check_sample_rates(path, noises, sample_rate)
+                check_sample_rates(path, noises, self.sample_rate)
                 self._noises.extend(noises)
 
     def _generator(self, epoch: int, utterance_id: str, purpose: str) -> np.random.Generator:
@@ -201,6 +230,14 @@ class Augmentation:
             f"noise {cut.id!r} from {offset:.3f} s on is silence, like {SILENT_NOISE_TRIES - 1} stretches drawn "
             "before it; remove silent cuts from augmentation.noise"
         )
+
+    def warped(self, features: Tensor, epoch: int, utterance_id: str) -> Tensor:
+        """Features (T, M) before normalisation -> the same with their frequencies multiplied."""
+        warp = self.config.frequency_warp
+        if not warp:
+            return features
+        factor = self._generator(epoch, utterance_id, "warp").uniform(1 - warp, 1 + warp)
+        return warp_frequencies(features, factor, self.spectrum)
 
     def features(self, features: Tensor, epoch: int, utterance_id: str, fill: Tensor) -> Tensor:
         """Features (T, M), normalised -> the same with masks filled with `fill` (M,)."""

@@ -407,7 +407,7 @@ class SpeechDataModule(pl.LightningDataModule):
 
     @cached_property
     def _augment(self) -> Augmentation:
-        return Augmentation(self.augmentation, self.seed, self.features.sample_rate)
+        return Augmentation(self.augmentation, self.seed, self.features)
 
     def _stored(self, split: str) -> dict[float, FeatureStore] | None:
         """Speed factor -> features of a split; None where they are computed on the fly."""

@@ -75,6 +75,8 @@ class SpeechDataset(Dataset[Batch]):
             features = self._features.unnormalized(waveform)
         else:
             features = self._stored[speed][utterance_id]
+        if augmented:
+            features = augmentation.warped(features, epoch, utterance_id)
         features = self._features.normalize(features)
         if augmented:
             # Masks take the mean's value, which normalisation makes zero.

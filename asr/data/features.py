@@ -61,6 +61,12 @@ class FeatureConfig:
         """
         return 1 + max(0, num_samples - self.window_length) // self.hop_length
 
+    def mel_centres(self) -> np.ndarray:
+        """Centres of the mel filters (M,) in Hz, of HTK's scale: 2595 log10(1 + f / 700)."""
+        low, high = (2595 * math.log10(1 + edge / 700) for edge in (self.min_frequency, self.upper_frequency))
+        mels = np.linspace(low, high, self.num_mels + 2)[1:-1]
+        return 700 * (10 ** (mels / 2595) - 1)
+
     def spectrum(self) -> dict[str, Any]:
         """The fields that determine the features before normalisation, as plain data."""
         fields = asdict(self)

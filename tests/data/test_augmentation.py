@@ -16,7 +16,9 @@ from asr.data.augmentation import (
     mask_features,
     mix_noise,
     samples_at_speed,
+    warp_frequencies,
 )
+from asr.data.features import FeatureConfig, LogMel
 from asr.errors import InputError
 from asr.randomness import generator
 
@@ -127,8 +129,51 @@ def test_masks_leave_the_given_features_as_they_were() -> None:
     assert features.eq(1).all()
 
 
+def tone_features(hertz: float, config: FeatureConfig) -> torch.Tensor:
+    return LogMel(config).unnormalized(torch.sin(2 * math.pi * hertz * torch.arange(8000) / 16000))
+
+
+@pytest.mark.parametrize("factor", [0.8, 0.93, 1.0, 1.07, 1.2])
+@pytest.mark.parametrize("hertz", [400.0, 1000.0, 3000.0])
+def test_a_warped_tone_is_heard_where_a_tone_of_that_frequency_is(factor: float, hertz: float) -> None:
+    config = FeatureConfig(normalization="none")
+    warped = warp_frequencies(tone_features(hertz, config), factor, config)
+    there = tone_features(hertz * factor, config)
+    assert abs(int(warped[10].argmax()) - int(there[10].argmax())) <= 1
+
+
+@pytest.mark.parametrize("factor", [0.85, 1.15])
+def test_the_upper_edge_stays_and_all_that_lies_below_it_is_kept_in_order(factor: float) -> None:
+    config = FeatureConfig(max_frequency=5500.0)
+    ramp = torch.arange(80.0).expand(3, 80)  # each bin holds its own number
+    warped = warp_frequencies(ramp, factor, config)[0]
+    assert (warped.diff() >= 0).all()
+    assert float(warped[-1]) > 78
+    # bin k then holds what bin j had, where centre_k = factor * centre_j
+    centres = config.mel_centres()
+    for k in (20, 40):
+        assert np.interp(float(warped[k]), np.arange(80), centres) == pytest.approx(centres[k] / factor, rel=0.01)
+
+
+def test_a_factor_of_one_changes_nothing() -> None:
+    features = torch.randn(20, 80)
+    torch.testing.assert_close(warp_frequencies(features, 1.0, FeatureConfig()), features)
+
+
+def test_warps_span_their_range_as_functions_of_seed_epoch_and_utterance() -> None:
+    config = FeatureConfig(normalization="none")
+    augmentation = make(AugmentationConfig(**PLAIN, frequency_warp=0.2))
+    tone = tone_features(2000.0, config)
+    heard = [int(augmentation.warped(tone, epoch, "u")[10].argmax()) for epoch in range(100)]
+    assert heard == [int(augmentation.warped(tone, epoch, "u")[10].argmax()) for epoch in range(100)]
+    low, high = (int(tone_features(hertz, config)[10].argmax()) for hertz in (1600.0, 2400.0))
+    assert low <= min(heard) <= low + 2
+    assert high - 2 <= max(heard) <= high
+    assert torch.equal(make(AugmentationConfig(**PLAIN)).warped(tone, 0, "u"), tone)
+
+
 def make(config: AugmentationConfig, seed: int = 0) -> Augmentation:
-    return Augmentation(config, seed, sample_rate=16000)
+    return Augmentation(config, seed, FeatureConfig())
 
 
 def test_a_speed_does_not_depend_on_which_epochs_and_utterances_were_asked_before() -> None:

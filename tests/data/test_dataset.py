@@ -20,7 +20,7 @@ TOKENS = CharacterTokenizer("AB")
 
 
 def augmented(cuts: CutSet, config: AugmentationConfig, log_mel: LogMel = LOG_MEL) -> SpeechDataset:
-    return SpeechDataset(cuts, log_mel, TOKENS, Augmentation(config, seed=0, sample_rate=16000))
+    return SpeechDataset(cuts, log_mel, TOKENS, Augmentation(config, seed=0, features=log_mel.config))
 
 
 def test_a_batch_is_the_features_and_tokens_of_its_utterances(speech_cuts: CutSet) -> None:
@@ -48,6 +48,17 @@ def test_without_an_epoch_nothing_is_augmented(speech_cuts: CutSet) -> None:
     batch = augmented(speech_cuts, AugmentationConfig(volume_decibels=6.0))[plan]
     assert torch.equal(batch.features, plain.features)
     assert batch.seconds == plain.seconds
+
+
+@pytest.mark.parametrize("normalization", ["utterance", "none"])
+def test_frequencies_are_warped_before_normalisation(speech_cuts: CutSet, normalization: str) -> None:
+    log_mel = LogMel(FeatureConfig(num_mels=20, normalization=normalization))
+    config = AugmentationConfig(speed_factors=(1.0,), frequency_masks=0, time_masks=0, frequency_warp=0.3)
+    batch = augmented(speech_cuts, config, log_mel)[PlannedBatch(2, ("u1",))]
+    plain = log_mel.unnormalized(torch.from_numpy(load_waveform(speech_cuts[1], 16000)))
+    warped = Augmentation(config, seed=0, features=log_mel.config).warped(plain, 2, "u1")
+    torch.testing.assert_close(batch.features[0], log_mel.normalize(warped))
+    assert not torch.allclose(batch.features[0], log_mel.normalize(plain), atol=0.1)
 
 
 def test_epochs_augment_differently_and_each_the_same_every_time(speech_cuts: CutSet) -> None:

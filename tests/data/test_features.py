@@ -196,3 +196,11 @@ def test_speech_of_an4_gives_finite_features_of_the_announced_length(corpora: Pa
         features = LogMel(RAW)(samples)
         assert features.shape == (RAW.num_frames(len(samples)), 80)
         assert features.isfinite().all()
+
+
+def test_mel_centres_are_where_the_filters_peak() -> None:
+    config = FeatureConfig(num_mels=20, max_frequency=7000.0, window_length=4000)
+    filters = LogMel(config, FeatureStatistics((0.0,) * 20, (1.0,) * 20, 1)).mel_power.mel_scale.fb  # (bins, M)
+    resolution = 8000 / (len(filters) - 1)
+    peaks = filters.argmax(dim=0) * resolution
+    np.testing.assert_allclose(peaks.numpy(), config.mel_centres(), atol=resolution)

@@ -24,7 +24,7 @@ PLANNED = [PlannedBatch(2, ids) for ids in (("u0", "u3"), ("u1",), ("u4", "u2"),
 @pytest.fixture
 def dataset(speech_cuts: CutSet) -> SpeechDataset:
     log_mel = LogMel(FeatureConfig(num_mels=20, normalization="utterance"))
-    augmentation = Augmentation(AugmentationConfig(volume_decibels=3.0), seed=1, sample_rate=16000)
+    augmentation = Augmentation(AugmentationConfig(volume_decibels=3.0), seed=1, features=log_mel.config)
     return SpeechDataset(speech_cuts, log_mel, CharacterTokenizer("AB"), augmentation)
 
 

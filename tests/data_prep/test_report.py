@@ -77,7 +77,7 @@ def test_the_batch_is_what_the_training_dataset_makes_of_the_same_seed_and_epoch
     augmentation = AugmentationConfig(speed_factors=(0.9, 1.1), volume_decibels=3.0)
     utterances = read_manifest(root / "train.jsonl.gz")[0]
     dataset = SpeechDataset(
-        read_cuts(root / "train.jsonl.gz"), LogMel(config), None, Augmentation(augmentation, 5, 16000)
+        read_cuts(root / "train.jsonl.gz"), LogMel(config), None, Augmentation(augmentation, 5, config)
     )
     for example in augmented_batch(utterances, config, augmentation, seed=5, epoch=3):
         np.testing.assert_array_equal(example.before, dataset.example(example.id, None).features)
