@@ -90,7 +90,10 @@ def test_every_verb_explains_itself(name, capsys):
 NEEDED = {
     "bench": ["grid"],
     "export": ["model", "-o", "out"],
+    "import": ["hyp.trn", "--references", "ref.jsonl", "-o", "out"],
     "lm": ["info", "model"],
+    "results": ["write", "RESULTS.md"],
+    "sclite": ["run", "-o", "out"],
     "transcribe": ["a.wav", "-m", "model"],
     "doctor": [],
     "fit": [],
