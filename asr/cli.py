@@ -26,6 +26,8 @@ VERBS = {
     "results": ("keep the results of runs, and write the tables of a document", "asr.report.documents:main"),
     "models": ("size, cost and frame rate of configurations", "asr.report.models:main"),
     "lm": ("build language models, and score text with them", "asr.lm.command:main"),
+    "inspect": ("draw gates, memories and receptive fields of a model", "asr.inspect.command:main"),
+    "gradients": ("draw how far gradients reach in recurrent nets", "asr.inspect.gradient_command:main"),
     "bench": ("time the Grid LSTM beside nn.LSTM, and measure its memory", "asr.bench.command:main"),
     "export": ("write a trained model as safetensors and JSON", "asr.model:export_main"),
     "doctor": ("report versions, devices, audio support and engines", "asr.doctor:main"),

@@ -19,7 +19,7 @@ LAYERS = (
     {"decode", "score"},
     {"report", "recognizer"},
     {"training", "bench", "transcribe", "doctor", "robustness"},
-    {"sweep"},
+    {"sweep", "inspect"},
     {"cli"},
 )
 """The rooms of asr from below: each may import those below it; decode and score also each other."""
