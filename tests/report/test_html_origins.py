@@ -34,7 +34,7 @@ def facts_of(gathered: Gathered) -> dict[str, str]:
 def test_what_all_runs_have_is_said_once(tmp_path: Path) -> None:
     found = facts_of(gathered_from(tmp_path, {"machine": MACHINE}, {"machine": MACHINE}, record=RECORD))
     assert found["machine"] == "Some CPU, 1 process(es) with 2 thread(s)"
-    assert found["training data"] == "5 utterances, 0.5 h of /data"
+    assert found["training data"] == "5 utterances, 0.5 h of data"
     assert found["utterances, words"] == "2 utterances, 3 words, 2 speakers, 2.0 minutes"
     assert found["page made"].startswith("2026-01-02 03:04 UTC")
 

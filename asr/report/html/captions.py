@@ -66,7 +66,10 @@ def of_words(kinds: int, shown: int) -> str:
 
 def of_breakdown(breakdown: Breakdown, most: int) -> dict[str, str]:
     """Title, anchor, heading of the table, and caption of a breakdown."""
-    count = "Errors of a group's utterances are summed and divided once by the words of their references."
+    count = (
+        "Errors of a group's utterances are summed and divided once by the words of their references. "
+        "The axis begins at 0 unless all rates are far from it."
+    )
     if breakdown.by == "speaker":
         number = len(breakdown.groups)
         shown = f"The {most} of {number} speakers" if number > most else f"All {number} speakers"

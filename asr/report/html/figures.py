@@ -45,6 +45,15 @@ def amount(value: float) -> str:
     return f"{value:.3g}"
 
 
+def ends_of(rates: Sequence[float]) -> tuple[float, float]:
+    """Ends of an axis of error rates: from 0, unless all are above half of the highest.
+
+    >>> ends_of([0.1, 0.5]), ends_of([])
+    ((0.0, 0.54), (0.0, 1.08))
+    """
+    return span(rates or [1.0], from_zero=not rates or min(rates) <= max(rates) / 2)
+
+
 class Quantity(NamedTuple):
     """Something that is drawn against an epoch or a time."""
 
@@ -122,7 +131,7 @@ def _cost_chart(
     ends = [rate for i, (_, rate) in points.items() for rate in (intervals[i] or (rate, rate))]
     left, right, bottom, top = BOX
     x = Scale(*span([cost for cost, _ in points.values()], log=True), left, right, log=True)
-    y = Scale(*span(ends, from_zero=min(ends) < max(ends) / 2), bottom, top)
+    y = Scale(*ends_of(ends), bottom, top)
     panel = Panel("WER", x, y, label, amount, percent)
     drawn = []
     places = spread([y(rate) for _, rate in points.values()], 14.0, bottom - 4)
@@ -183,7 +192,7 @@ def rows_chart(gathered: Gathered, breakdown: Breakdown) -> Markup:
     groups = breakdown.groups[:MOST_ROWS]
     rates = [count.rate or 0.0 for group in groups for count in group.counts if count]
     left = 18.0 + 7.2 * max(len(group.name) for group in groups)
-    x = Scale(0.0, 1.05 * max(rates, default=0.0) or 1.0, min(left, WIDE / 3), WIDE - 110)
+    x = Scale(*ends_of(rates), min(left, WIDE / 3), WIDE - 110)
     bottom = 8 + ROW * len(groups)
     parts = []
     for value in x.ticks(8):
@@ -207,7 +216,7 @@ def columns_chart(gathered: Gathered, breakdown: Breakdown) -> Markup:
     groups = breakdown.groups
     rates = [count.rate for group in groups for count in group.counts if count and count.rate is not None]
     x = Scale(-0.5, len(groups) - 0.5, 52.0, WIDE - 8)
-    y = Scale(*span(rates or [1.0], from_zero=True), 210.0, 12.0)
+    y = Scale(*ends_of(rates), 210.0, 12.0)
     parts = [rule(x.start, y.start, x.end, y.start, "axis")]
     for value in y.ticks():
         parts += [rule(x.start, y(value), x.end, y(value)), text(percent(value), x.start - 7, y(value) + 4, "tick end")]

@@ -40,8 +40,8 @@ def _same(gathered: Gathered, value_of: Callable[[Mapping[str, Any], Mapping[str
 
 
 def _test_set(gathered: Gathered) -> str:
-    manifests = [str(s.scores["manifest"]) for s in gathered.runs if s.scores.get("manifest")]
-    return f"{gathered.split}: {manifests[0]}" if manifests else gathered.split
+    manifests = [place(s.scores["manifest"]) for s in gathered.runs if s.scores.get("manifest")]
+    return manifests[0] if manifests else gathered.split
 
 
 def _speakers(gathered: Gathered) -> str:
@@ -54,14 +54,23 @@ def _speakers(gathered: Gathered) -> str:
     return said
 
 
+def place(path: object, parts: int = 4) -> str:
+    """The end of a path: enough to tell it, without the names of somebody's machine.
+
+    >>> place("/home/somebody/work/runs/grid/checkpoints/best.ckpt"), place("grid/best.ckpt")
+    ('runs/grid/checkpoints/best.ckpt', 'grid/best.ckpt')
+    """
+    return "/".join([part for part in Path(str(path)).parts if part != "/"][-parts:])
+
+
 def training_data(scores: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     """The line of run.json about the training split, without its batches."""
     lines = [line for line in str(record.get("data") or "").splitlines() if line.startswith("train: ")]
     root = record.get("data_root")
     if not lines:
-        return str(root) if root else UNKNOWN
+        return place(root, 3) if root else UNKNOWN
     described = ", ".join(lines[0].removeprefix("train: ").split(", ")[:2])
-    return f"{described} of {root}" if root else described
+    return f"{described} of {place(root, 3)}" if root else described
 
 
 def decoding(scores: Mapping[str, Any]) -> str:
@@ -128,10 +137,11 @@ def _source(run: RunRecord) -> str:
         said = (
             f", {len(empty):,} utterances that it lacks count as empty" if isinstance(empty, Sequence) and empty else ""
         )
-        return f"imported from {imported.get('file')}{said}"
+        return f"imported from {place(imported.get('file'))}{said}"
     step = f", step {model['step']:,}" if isinstance(model.get("step"), int) else ""
     digest = f", sha256 {str(model['sha256'])[:10]}" if model.get("sha256") else ""
-    return f"{model.get('source') or run.scores.get('hypotheses') or run.scored.path}{step}{digest}"
+    weights = model.get("source") or run.scores.get("hypotheses") or run.scored.path
+    return f"{place(weights)}{step}{digest}"
 
 
 def versions(gathered: Gathered) -> list[str]:
