@@ -4,6 +4,7 @@ The definition is Graves, Fernández, Gomez and Schmidhuber's best path decoding
 classification", ICML 2006, section 3.2).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,7 +43,8 @@ class TimedText(NamedTuple):
         text: the word or token.
         start: of its first frame, in seconds.
         end: of its last frame, in seconds. CTC tends to show a token for a frame or two, late in its sound.
-        confidence: posterior probability between 0 and 1; a word has that of its least sure token.
+        confidence: posterior probability between 0 and 1; a word has the product of its tokens', for it is right only
+            if all of them are.
     """
 
     text: str
@@ -124,7 +126,7 @@ def timed_words(timed: Sequence[TimedText]) -> tuple[TimedText, ...]:
         if text.strip():
             groups[-1].append(token._replace(text=text.strip()))
     return tuple(
-        TimedText("".join(t.text for t in group), group[0].start, group[-1].end, min(t.confidence for t in group))
+        TimedText("".join(t.text for t in group), group[0].start, group[-1].end, math.prod(t.confidence for t in group))
         for group in groups
         if group
     )

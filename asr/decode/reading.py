@@ -22,7 +22,7 @@ class Recognition(NamedTuple):
     Args:
         text: words separated by single spaces.
         tokens: the model's tokens, where they were seen, with posteriors.
-        words: the words; their confidence is that of the least sure token if decoded greedily, else the share of the
+        words: the words; their confidence is the product of their tokens' if decoded greedily, else the share of the
             N-best texts' probability that has them (`asr.decode.nbest.word_alternatives`).
         alternatives: the best texts with their scores, itself first, as many as were asked for; none if greedy.
     """

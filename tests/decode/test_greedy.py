@@ -90,6 +90,8 @@ def test_words_of_byte_pairs_are_those_of_the_decoded_text(vocabulary_size):
         assert [word.text for word in words] == tokenizer.decode(ids).split() == text.split()
 
 
-def test_a_word_is_as_sure_as_its_least_sure_token():
-    tokens = [TimedText(c, i, i + 1, p) for i, (c, p) in enumerate(zip("AB C", [0.9, 0.4, 0.1, 0.8], strict=True))]
-    assert [word.confidence for word in timed_words(tokens)] == [0.4, 0.8]
+def test_a_word_is_as_sure_as_all_of_its_tokens_are_together():
+    tokens = [
+        TimedText(c, i, i + 1, p) for i, (c, p) in enumerate(zip("AB CD", [0.9, 0.4, 0.7, 0.1, 0.8], strict=True))
+    ]
+    assert [word.confidence for word in timed_words(tokens)] == pytest.approx([0.36, 0.08])
