@@ -88,6 +88,15 @@ def test_common_utterances_alone_are_shown_and_what_is_left_out_is_said(tmp_path
     assert "1 of 2 utterances of one are left out: u1." in found.texts
 
 
+def test_families_of_voices_have_a_part_of_their_own(tmp_path: Path) -> None:
+    run = write_scored_run(tmp_path / "run", ROWS)
+    (tmp_path / "voices.tsv").write_text("speaker\tfamily\nann\thuman\nbob\trobot\n")
+    main([str(run), "-o", str(tmp_path / "page.html"), "--groups", str(tmp_path / "voices.tsv")])
+    found = Elements((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "families" in found.values("section", "id")
+    assert {"human", "robot"} <= set(found.texts)
+
+
 def test_another_split_is_read_and_named(tmp_path: Path) -> None:
     run = write_scored_run(tmp_path / "run", ROWS)
     for name in ("scores.json", "hypotheses.jsonl"):

@@ -9,7 +9,16 @@ from scored_run import write_scored_run
 from asr.decode.hypotheses import Hypothesis
 from asr.report.compare import compared
 from asr.report.html.records import Gathered, Utterance, gather
-from asr.report.html.words import MOST_RATIOS, Breakdown, by_length, by_snr, by_speaker, confusions
+from asr.report.html.words import (
+    MOST_RATIOS,
+    Breakdown,
+    breakdowns_of,
+    by_family,
+    by_length,
+    by_snr,
+    by_speaker,
+    confusions,
+)
 from asr.report.runs import read_runs
 from asr.score.errors import ErrorCounts
 
@@ -40,6 +49,14 @@ def test_speakers_are_counted_apart_the_worst_first(tmp_path: Path) -> None:
         ("bob", 1, 1, (ErrorCounts(1, 0, 0, 2), ErrorCounts(0, 0, 1, 0))),
         ("ann", 2, 5, (ErrorCounts(4, 1, 0, 0), ErrorCounts(3, 2, 0, 0))),
     ]
+
+
+def test_families_are_those_of_the_table_and_others(tmp_path: Path) -> None:
+    gathered = two(tmp_path)
+    assert by_family(gathered) is None
+    found = shown(by_family(replace(gathered, families={"ann": "human", "zoe": "alien"})))
+    assert [(name, utterances) for name, utterances, *_ in found] == [("others", 1), ("human", 2)]
+    assert [by.by for by in breakdowns_of(gathered)] == ["speaker", "seconds"]
 
 
 def test_lengths_are_durations_with_their_upper_ends_included(tmp_path: Path) -> None:

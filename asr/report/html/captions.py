@@ -75,6 +75,9 @@ def of_breakdown(breakdown: Breakdown, most: int) -> dict[str, str]:
         shown = f"The {most} of {number} speakers" if number > most else f"All {number} speakers"
         caption = f"{shown}, the highest mean of the WERs first. {count}"
         return {"id": "speakers", "title": "By speaker", "heading": "speaker", "caption": caption}
+    if breakdown.by == "family":
+        caption = f"By family of speakers, the highest mean of the WERs first. {count}"
+        return {"id": "families", "title": "By family of voices", "heading": "family", "caption": caption}
     if breakdown.by == "snr":
         caption = f"By the ratio at which speech was mixed with noise, which the manifest's cuts state. {count}"
         return {"id": "snr", "title": "By signal-to-noise ratio", "heading": "ratio", "caption": caption}

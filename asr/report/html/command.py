@@ -14,6 +14,7 @@ from asr.report.html.exports import markdown, write_tables_csv, write_tables_jso
 from asr.report.html.hearing import load_models, show
 from asr.report.html.page import page
 from asr.report.html.records import Gathered, gather
+from asr.report.pictures import read_groups
 
 LARGE = 10_000_000
 """Bytes of a page beyond which it is said how to make it smaller."""
@@ -24,7 +25,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     if not (options.output or options.markdown or options.csv or options.json):
         raise InputError("asr report writes nothing: give -o FILE.html, --markdown FILE, --csv FOLDER or --json FILE")
-    gathered = gather(compared_as(options), options.split, Path(options.cuts) if options.cuts else None)
+    families = read_groups(options.groups) if options.groups else None
+    gathered = gather(compared_as(options), options.split, Path(options.cuts) if options.cuts else None, families)
     choices = _choices(gathered, options)
     if options.output:
         _write_page(Path(options.output), gathered, choices)
@@ -93,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         "(default: %(default)s)",
     )
     parser.add_argument("--cuts", metavar="FILE", help="lhotse cuts of the test set, if not where the scores say")
+    parser.add_argument("--groups", metavar="FILE", help="table (TSV) with the columns speaker and family")
     parser.add_argument("--markdown", metavar="FILE", help="write the table and what is said of it for a README")
     parser.add_argument("--csv", metavar="FOLDER", help="write all numbers as CSV files")
     parser.add_argument("--json", metavar="FILE", help="write all numbers as one JSON file")

@@ -8,7 +8,7 @@ from typing import Any
 
 from asr.files import write_json, write_text
 from asr.report.html.records import Gathered
-from asr.report.html.words import by_length, by_snr, by_speaker, confusions
+from asr.report.html.words import breakdowns_of, by_length, confusions
 from asr.report.tables import headings, markdown_table, table_rows
 from asr.score.errors import ErrorCounts
 from asr.score.scores import format_rate
@@ -73,13 +73,13 @@ def _counts(counts: ErrorCounts) -> Row:
 
 
 def _groups(gathered: Gathered) -> Iterator[Row]:
-    for breakdown in (by_speaker(gathered), by_length(gathered), by_snr(gathered)):
-        for group in breakdown.groups if breakdown else ():
+    for breakdown in breakdowns_of(gathered):
+        for group in breakdown.groups:
             for index in gathered.detailed:
                 counts = group.counts[index]
                 assert counts is not None
                 yield {
-                    "by": breakdown.by if breakdown else None,
+                    "by": breakdown.by,
                     "group": group.name,
                     "utterances": group.utterances,
                     "run": gathered.runs[index].name,

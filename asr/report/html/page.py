@@ -18,7 +18,7 @@ from asr.report.html.records import Gathered
 from asr.report.html.results import intervals, main_result, table
 from asr.report.html.spectrum import data_uri, utterance_picture
 from asr.report.html.svg import key
-from asr.report.html.words import Breakdown, Confusion, by_length, by_snr, by_speaker, confusions
+from asr.report.html.words import Breakdown, Confusion, breakdowns_of, confusions
 from asr.score.scores import format_rate
 
 FOLDER = Path(__file__).parent
@@ -101,11 +101,7 @@ def _statements(gathered: Gathered) -> list[tuple[str, str]]:
 
 
 def _charts(gathered: Gathered) -> dict[str, Any]:
-    breakdowns = [
-        _breakdown(gathered, breakdown)
-        for breakdown in (by_speaker(gathered), by_length(gathered), by_snr(gathered))
-        if breakdown is not None
-    ]
+    breakdowns = [_breakdown(gathered, breakdown) for breakdown in breakdowns_of(gathered)]
     return {
         "curves": figures.learning_curves(gathered),
         "with_curves": [index for index, run in enumerate(gathered.runs) if run.curve],
@@ -117,7 +113,7 @@ def _charts(gathered: Gathered) -> dict[str, Any]:
 
 
 def _breakdown(gathered: Gathered, breakdown: Breakdown) -> dict[str, Any]:
-    chart = figures.rows_chart if breakdown.by == "speaker" else figures.columns_chart
+    chart = figures.rows_chart if breakdown.by in ("speaker", "family") else figures.columns_chart
     return {
         "breakdown": breakdown,
         "chart": chart(gathered, breakdown),

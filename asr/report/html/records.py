@@ -88,6 +88,7 @@ class Gathered:
         utterances: in the order of the first run's hypotheses; empty if no run has hypotheses.
         cuts: id -> cut, where a manifest was found.
         missing: sentences about what none of the runs has.
+        families: speaker -> family, if some were named.
     """
 
     split: str
@@ -96,6 +97,7 @@ class Gathered:
     utterances: tuple[Utterance, ...]
     cuts: Mapping[str, MonoCut]
     missing: tuple[str, ...]
+    families: Mapping[str, str] | None = None
 
     @property
     def detailed(self) -> tuple[int, ...]:
@@ -103,13 +105,19 @@ class Gathered:
         return tuple(index for index, run in enumerate(self.runs) if run.utterances)
 
 
-def gather(comparison: Comparison, split: str = "test", manifest: Path | None = None) -> Gathered:
+def gather(
+    comparison: Comparison,
+    split: str = "test",
+    manifest: Path | None = None,
+    families: Mapping[str, str] | None = None,
+) -> Gathered:
     """Read what lies beside the scores of runs.
 
     Args:
         comparison: of the runs.
         split: of the scores.
         manifest: the cuts of the test set, where they are not where the scores say.
+        families: speaker -> family, for error rates by family.
 
     Raises:
         InputError: a file is there and cannot be used: a damaged metrics.csv, a manifest without the utterances.
@@ -119,7 +127,7 @@ def gather(comparison: Comparison, split: str = "test", manifest: Path | None = 
     utterances = _utterances(records, cuts)
     if manifest is not None and utterances and not any(utterance.id in cuts for utterance in utterances):
         raise InputError(f"--cuts {manifest} has none of the {len(utterances)} utterances that were scored")
-    return Gathered(split, comparison, records, utterances, cuts, missing)
+    return Gathered(split, comparison, records, utterances, cuts, missing, families)
 
 
 def _read_run(rescored: Rescored) -> RunRecord:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from asr.report.html.records import Gathered, RunRecord, Utterance
+from asr.report.pictures import OTHERS
 from asr.score.errors import Edit, ErrorCounts
 from asr.score.scores import UNKNOWN_SPEAKER
+
+By = Literal["speaker", "family", "seconds", "words", "snr"]
 
 SECONDS = (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 """Upper ends of the groups of duration, in seconds."""
@@ -39,7 +42,7 @@ class Group:
 class Breakdown:
     """All utterances in groups; `by` says by what."""
 
-    by: Literal["speaker", "seconds", "words", "snr"]
+    by: By
     groups: tuple[Group, ...]
 
 
@@ -60,13 +63,23 @@ def by_speaker(gathered: Gathered) -> Breakdown | None:
     """By speaker, the highest mean error rate of the runs first; None if no speaker is known."""
     if not any(utterance.speaker for utterance in gathered.utterances):
         return None
-    breakdown = _breakdown(gathered, "speaker", lambda utterance: utterance.speaker or UNKNOWN_SPEAKER)
+    return _worst_first(_breakdown(gathered, "speaker", lambda utterance: utterance.speaker or UNKNOWN_SPEAKER))
 
+
+def by_family(gathered: Gathered) -> Breakdown | None:
+    """By family of speakers, ordered as speakers are; None if no families were named."""
+    families = gathered.families
+    if not (families and gathered.utterances):
+        return None
+    return _worst_first(_breakdown(gathered, "family", lambda utterance: families.get(utterance.speaker or "", OTHERS)))
+
+
+def _worst_first(breakdown: Breakdown) -> Breakdown:
     def order(group: Group) -> tuple[float, str]:
         rates = [count.rate or 0.0 for count in group.counts if count is not None]
         return (-sum(rates) / len(rates), group.name)
 
-    return Breakdown("speaker", tuple(sorted(breakdown.groups, key=order)))
+    return Breakdown(breakdown.by, tuple(sorted(breakdown.groups, key=order)))
 
 
 def by_length(gathered: Gathered) -> Breakdown | None:
@@ -121,9 +134,7 @@ def by_snr(gathered: Gathered) -> Breakdown | None:
     return Breakdown("snr", tuple(sorted(groups, key=lambda group: order[group.name])))
 
 
-def _breakdown(
-    gathered: Gathered, by: Literal["speaker", "seconds", "words", "snr"], name_of: Callable[[Utterance], str]
-) -> Breakdown:
+def _breakdown(gathered: Gathered, by: By, name_of: Callable[[Utterance], str]) -> Breakdown:
     members: dict[str, list[Utterance]] = {}
     for utterance in gathered.utterances:
         members.setdefault(name_of(utterance), []).append(utterance)
@@ -135,6 +146,12 @@ def _breakdown(
         )
         groups.append(Group(name, len(utterances), sum(u.words for u in utterances), counts))
     return Breakdown(by, tuple(groups))
+
+
+def breakdowns_of(gathered: Gathered) -> list[Breakdown]:
+    """All that can be made."""
+    found = (by_speaker(gathered), by_family(gathered), by_length(gathered), by_snr(gathered))
+    return [breakdown for breakdown in found if breakdown is not None]
 
 
 def confusions(gathered: Gathered) -> tuple[Confusion, ...]:
