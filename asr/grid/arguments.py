@@ -243,7 +243,7 @@ def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int) -> Tensor
     given = lengths.detach().to("cpu", torch.int64).reshape(batch, -1)
     given = torch.cat([given, whole[:, given.shape[1] :]], dim=1)
     outside = (given < 1) | (given > whole)
-    if torch.compiler.is_exporting():  # values are not known yet: the program checks them, with a RuntimeError
+    if torch.compiler.is_compiling():  # values are not known yet: the program checks them, with a RuntimeError
         torch._assert_async(~outside.any(), "lengths must be between 1 and the extent")
     elif len(wrong := outside.nonzero()):
         row, axis = wrong[0].tolist()

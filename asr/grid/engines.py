@@ -61,6 +61,11 @@ def choose_engine(name: str, options: Options, device: torch.device, dtype: torc
     raise ValueError(f"no engine runs {options} on {device}")
 
 
-@cache
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _say_once(message: str) -> None:
+    _said(message)
+
+
+@cache
+def _said(message: str) -> None:
     _log.info(message)

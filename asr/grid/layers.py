@@ -106,13 +106,18 @@ class Merge(nn.Module):
 
 def product_type(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     """The type that autocast, where it is on, wants products of float32 tensors in; else the tensors' own."""
-    if dtype == torch.float32 and is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
+    if dtype == torch.float32 and _has_autocast(device.type) and torch.is_autocast_enabled(device.type):
         return torch.get_autocast_dtype(device.type)
     return dtype
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager[None]:
     """A context without autocast: a memory that is added to at every cell needs more than bfloat16's 8 bits."""
-    if is_autocast_available(device.type):
+    if _has_autocast(device.type):
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _has_autocast(device_type: str) -> bool:
+    return is_autocast_available(device_type)

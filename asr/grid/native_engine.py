@@ -50,7 +50,7 @@ class CPUKernel:
             return f"it computes in float32 or bfloat16, not in {dtype}"
         if isinstance(options, GridOptions) and options.priority:
             return "it has no priority"
-        return _refused_options(options, MOST_AXES) or build.unavailable()
+        return _refused_options(options, MOST_AXES) or _unavailable()
 
     def depth_memory(self, memory: Tensor) -> Tensor:
         return memory
@@ -243,6 +243,11 @@ def _by_cell(values: Tensor, bands: int, directions: int, extent: int) -> Tensor
     """(S, C) -> (extent, D, C), for each cell along the last axis those of its band."""
     band = torch.arange(extent, device=values.device) * bands // extent
     return values.view(directions, bands, -1)[:, band].transpose(0, 1)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _unavailable() -> str | None:
+    return build.unavailable()
 
 
 def _refused_options(options: Options, most_axes: int) -> str | None:

@@ -57,9 +57,11 @@ class Wavefront:
     def refusal(options: Options, device: torch.device, dtype: torch.dtype) -> str | None:
         return None
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def depth_memory(self, memory: Tensor) -> Tensor:
         return self.order.to_scan(memory.reshape(-1, *memory.shape[-2:]))
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def grid_layer(
         self,
         inputs: Tensor,
@@ -90,6 +92,7 @@ class Wavefront:
         hidden, memory = transform(seen, memory, gate_weight(depth, along_depth), along_depth)
         return LayerOutput(self._natural(hidden), memory, leaving)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def grid_stack(
         self,
         inputs: Tensor,
@@ -107,6 +110,7 @@ class Wavefront:
         entering = None if memory is None else memory.squeeze(-2)
         return run_stack(inputs, entering, layers, options, self.lengths, self.directions[0], GridState.of(state))
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def multidimensional_layer(
         self, inputs: Tensor, weights: LayerWeights, options: MultidimensionalOptions, state: LayerState | None
     ) -> LayerOutput:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from asr.grid import GridLSTM
+from asr.grid import GridLSTM, MultidimensionalLSTM
 from asr.grid.engines import ENGINES
 from asr.grid.options import GridOptions
 
@@ -27,13 +27,45 @@ def saved_and_loaded(module: GridLSTM, *arguments: torch.Tensor, **dynamic: Any)
     return torch.export.load(buffer).module()
 
 
-@pytest.mark.parametrize("options", [{}, {"depth": "lstm", "num_layers": 2, "bidirectional": True}], ids=str)
+every_stack = pytest.mark.parametrize(
+    "options", [{}, {"depth": "lstm", "num_layers": 2, "bidirectional": True}], ids=str
+)
+
+
+@every_stack
 def test_an_exported_module_computes_the_same_for_other_batches_and_extents(options: dict[str, Any]) -> None:
     module = GridLSTM(3, 2, engine="cpu", **options)
     exported = saved_and_loaded(module, torch.randn(2, 6, 3, 3), input={0: B, 1: T})
     for batch, time in ((2, 6), (1, 9), (5, 2)):
         x = torch.randn(batch, time, 3, 3)
         torch.testing.assert_close(exported(x), module(x), rtol=0, atol=0)
+
+
+@every_stack
+def test_a_module_exported_with_gradients_has_those_of_the_module(options: dict[str, Any]) -> None:
+    module, x = GridLSTM(3, 2, engine="cpu", **options), torch.randn(2, 6, 3, 3, requires_grad=True)
+    exported = saved_and_loaded(module, torch.randn(2, 6, 3, 3), input={0: B, 1: T})
+    found = torch.autograd.grad(exported(x)[0].square().sum(), [x, *exported.parameters()])
+    expected = torch.autograd.grad(module(x)[0].square().sum(), [x, *module.parameters()])
+    torch.testing.assert_close(found, expected)
+
+
+@every_stack
+def test_a_module_exported_without_gradients_computes_the_same_and_says_that_it_has_none(
+    options: dict[str, Any],
+) -> None:
+    module, x = GridLSTM(3, 2, engine="cpu", **options), torch.randn(3, 7, 3, 3)
+    with torch.no_grad():
+        exported = saved_and_loaded(module, torch.randn(2, 6, 3, 3), input={0: B, 1: T})
+        torch.testing.assert_close(exported(x), module(x), rtol=0, atol=0)
+    with pytest.raises(RuntimeError, match="a scan that kept nothing was asked for its gradient"):
+        exported(x.requires_grad_())[0].sum().backward()
+
+
+@pytest.mark.parametrize("make", [GridLSTM, MultidimensionalLSTM])
+def test_the_wavefront_cannot_be_exported_and_says_so(make: Any) -> None:
+    with pytest.raises(ValueError, match="engine 'wavefront' cannot be exported by torch.export; engine 'cpu' can"):
+        torch.export.export(make(3, 2, engine="wavefront"), (torch.randn(2, 6, 3, 3),))
 
 
 def test_an_exported_module_takes_lengths_and_refuses_those_beyond_the_extent() -> None:
