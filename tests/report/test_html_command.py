@@ -97,6 +97,17 @@ def test_families_of_voices_have_a_part_of_their_own(tmp_path: Path) -> None:
     assert {"human", "robot"} <= set(found.texts)
 
 
+def test_runs_of_several_seeds_stand_with_their_mean_in_the_table(tmp_path: Path) -> None:
+    errors = [Hypothesis(row.id, "X", row.reference, row.speaker) for row in ROWS]
+    runs = [write_scored_run(tmp_path / f"seed{i}", rows, seed=i) for i, rows in enumerate((ROWS, errors))]
+    other = write_scored_run(tmp_path / "other", errors)
+    page = tmp_path / "page.html"
+    main([str(other), "--seeds-of", "both=" + ",".join(map(str, runs)), "-o", str(page)])
+    found = Elements(page.read_text(encoding="utf-8"))
+    assert {"other", "seed0", "seed1", "both, mean of 2"} <= set(found.texts)
+    assert any(text.startswith("both has the lowest word error rate") for text in found.texts)
+
+
 def test_another_split_is_read_and_named(tmp_path: Path) -> None:
     run = write_scored_run(tmp_path / "run", ROWS)
     for name in ("scores.json", "hypotheses.jsonl"):

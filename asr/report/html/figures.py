@@ -190,7 +190,7 @@ def _error_bar(index: int, name: str, counts: Sequence[int], words: int, x: Scal
 def rows_chart(gathered: Gathered, breakdown: Breakdown) -> Markup:
     """A row a group with a mark for each run's WER; the first `MOST_ROWS` groups."""
     groups = breakdown.groups[:MOST_ROWS]
-    rates = [count.rate or 0.0 for group in groups for count in group.counts if count]
+    rates = [count.rate for group in groups for count in group.counts if count and count.rate is not None]
     left = 18.0 + 7.2 * max(len(group.name) for group in groups)
     x = Scale(*ends_of(rates), min(left, WIDE / 3), WIDE - 110)
     bottom = 8 + ROW * len(groups)

@@ -15,6 +15,9 @@ for (const article of document.querySelectorAll("article")) {
     cursor.setAttribute("x1", x);
     cursor.setAttribute("x2", x);
     cursor.classList.toggle("on", audio.currentTime > 0);
+    const frame = picture.parentElement;
+    const place = x / picture.viewBox.baseVal.width * picture.clientWidth;
+    if (!audio.paused && picture.clientWidth > frame.clientWidth) frame.scrollLeft = place - frame.clientWidth / 2;
     if (!audio.paused) requestAnimationFrame(follow);
   };
   for (const event of ["play", "seeked", "pause"]) audio.addEventListener(event, follow);

@@ -69,7 +69,7 @@ def utterance_picture(shown: Shown, names: Sequence[str]) -> Markup | None:
 
 def _time_axis(time: Scale, y: float) -> Markup:
     parts = []
-    for second in time.ticks(10):
+    for second in time.ticks(round(10 * time.end / WIDTH)):
         parts += [
             rule(time(second), y, time(second), y + 4, "axis"),
             text(f"{second:g}", time(second), y + 15, "tick middle"),
