@@ -1,5 +1,6 @@
 """hypotheses.jsonl: what was recognised in each utterance, beside what was said."""
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ class Hypothesis:
         seconds: duration of the audio; None if unknown.
         confidences: of each word of the hypothesis, the probability that it is right, as the decoder has it; None if
             unknown.
+        times: of each word of the hypothesis, where it was seen: from and to, in seconds; None if unknown.
     """
 
     id: str
@@ -30,13 +32,14 @@ class Hypothesis:
     speaker: str | None = None
     seconds: float | None = None
     confidences: tuple[float, ...] | None = None
+    times: tuple[tuple[float, float], ...] | None = None
 
 
 def write_hypotheses(path: Path | str, rows: Iterable[Hypothesis]) -> None:
     """Write rows sorted by utterance id, atomically."""
-    order = ("id", "speaker", "seconds", "reference", "hypothesis", "confidences")
+    order = ("id", "speaker", "seconds", "reference", "hypothesis", "confidences", "times")
     data = [asdict(row) for row in sorted(rows, key=lambda row: row.id)]
-    left_out = {name for name in ("confidences",) if all(row[name] is None for row in data)}
+    left_out = {name for name in ("confidences", "times") if all(row[name] is None for row in data)}
     write_jsonl(path, ({name: row[name] for name in order if name not in left_out} for row in data))
 
 
@@ -72,8 +75,8 @@ def _parse(data: Any, where: str) -> Hypothesis:
         isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf
     ):
         raise InputError(f"{where} ({data['id']}): 'seconds' must be a number of at least 0 or null, got {seconds!r}")
-    confidences = _confidences(data, where)
-    return Hypothesis(data["id"], data["hypothesis"], data.get("reference"), data.get("speaker"), seconds, confidences)
+    known = data["id"], data["hypothesis"], data.get("reference"), data.get("speaker"), seconds
+    return Hypothesis(*known, _confidences(data, where), _times(data, where))
 
 
 def _confidences(data: dict[str, Any], where: str) -> tuple[float, ...] | None:
@@ -87,3 +90,22 @@ def _confidences(data: dict[str, Any], where: str) -> tuple[float, ...] | None:
             f"{where} ({data['id']}): 'confidences' must be {words} numbers between 0 and 1, one a word, got {values!r}"
         )
     return tuple(float(value) for value in values)
+
+
+def _times(data: dict[str, Any], where: str) -> tuple[tuple[float, float], ...] | None:
+    values = data.get("times")
+    if values is None:
+        return None
+    words = len(data["hypothesis"].split())
+    try:
+        times = tuple((float(start), float(end)) for start, end in values)
+    except (TypeError, ValueError):
+        times = ((math.nan, math.nan),) * words
+    starts = [0.0, *(start for start, _ in times)]
+    forward = all(a <= b for a, b in itertools.pairwise(starts)) and all(a <= b < math.inf for a, b in times)
+    if not forward or len(times) != words:
+        raise InputError(
+            f"{where} ({data['id']}): 'times' must be {words} pairs [from, to] in seconds, one a word, that do not go "
+            f"back, got {values!r}"
+        )
+    return times

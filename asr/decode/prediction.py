@@ -232,7 +232,9 @@ def decode(loaded: LoadedModel, cuts: Sequence[MonoCut], resources: Resources, w
 
 def _row(cut: MonoCut, recognition: Recognition) -> Hypothesis:
     confidences = tuple(round(word.confidence, 4) for word in recognition.words)
-    return Hypothesis(cut.id, recognition.text, _reference(cut), speaker_of(cut), round(cut.duration, 4), confidences)
+    times = tuple((round(word.start, 3), round(word.end, 3)) for word in recognition.words)
+    known = cut.id, recognition.text, _reference(cut), speaker_of(cut), round(cut.duration, 4)
+    return Hypothesis(*known, confidences, times)
 
 
 def is_first_process() -> bool:

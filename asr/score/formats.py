@@ -12,7 +12,6 @@ begins with the comment `ESCAPED`, by which `asr.score.foreign` knows that it is
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 from urllib.parse import quote
 
 from asr.decode.hypotheses import Hypothesis
@@ -25,14 +24,6 @@ IGNORED_SEGMENT = "IGNORE_TIME_SEGMENT_IN_SCORING"
 ESCAPED = ";; escaped: %XX stands for the character of that code, as in a URL"
 EVENLY = "words without known times are spread evenly over their utterance"
 CHANNEL = "1"
-
-
-class TimedWord(NamedTuple):
-    """A word of a hypothesis, from `start` to `end` in seconds."""
-
-    text: str
-    start: float
-    end: float
 
 
 def escape(word: str) -> str:
@@ -83,28 +74,31 @@ def format_stm(rows: Iterable[Hypothesis]) -> str:
     return _joined(comments + lines)
 
 
-def format_ctm(rows: Iterable[Hypothesis], words: Mapping[str, Sequence[TimedWord]]) -> str:
-    """The hypotheses as CTM: their words with times.
+def format_ctm(rows: Iterable[Hypothesis]) -> str:
+    """The hypotheses as CTM: their words with times, and with confidences if they are known of all words.
 
-    Args:
-        rows: the utterances. One without words has no line, and sclite counts the words of its reference as deleted.
-        words: the words by utterance id where their times are known; those of the others are spread evenly.
+    Words without known times are spread evenly over their utterance, which the first line then says. An utterance
+    without words has no line, and sclite counts the words of its reference as deleted.
 
-    >>> print(format_ctm([Hypothesis("anna-1", "A CAT", "THE CAT", "anna", 1.5)], {}), end="")
+    >>> print(format_ctm([Hypothesis("anna-1", "A CAT", "THE CAT", "anna", 1.5)]), end="")
     ;; words without known times are spread evenly over their utterance
     anna-1 1 0.000 0.750 A
     anna-1 1 0.750 0.750 CAT
     """
-    rows = _in_byte_order(rows)
+    rows = [row for row in _in_byte_order(rows) if row.hypothesis.split()]
     comments = _comments([row.id for row in rows], [row.hypothesis for row in rows])
-    if any(row.hypothesis.split() and row.id not in words for row in rows):
+    if any(row.times is None for row in rows):
         comments.append(f";; {EVENLY}")
-    lines = [
-        f"{escape(row.id)} {CHANNEL} {word.start:.3f} {word.end - word.start:.3f} {escape(word.text)}"
-        for row in rows
-        for word in words.get(row.id) or spread_evenly(row.hypothesis, duration(row))
-    ]
-    return _joined(comments + lines)
+    sure = all(row.confidences is not None for row in rows)
+    return _joined(comments + [line for row in rows for line in _ctm_lines(row, sure)])
+
+
+def _ctm_lines(row: Hypothesis, sure: bool) -> Iterable[str]:
+    words = row.hypothesis.split()
+    times = row.times or spread_evenly(len(words), duration(row))
+    for word, (start, end), confidence in zip(words, times, row.confidences or [0.0] * len(words), strict=True):
+        line = f"{escape(row.id)} {CHANNEL} {start:.3f} {end - start:.3f} {escape(word)}"
+        yield f"{line} {confidence:.4f}" if sure else line
 
 
 def duration(row: Hypothesis) -> float:
@@ -114,14 +108,13 @@ def duration(row: Hypothesis) -> float:
     return float(max(len((row.reference or "").split()), len(row.hypothesis.split()), 1))
 
 
-def spread_evenly(text: str, seconds: float) -> list[TimedWord]:
-    """The words of a text, each as long as the others.
+def spread_evenly(words: int, seconds: float) -> list[tuple[float, float]]:
+    """Times of so many words, each as long as the others.
 
-    >>> spread_evenly("A CAT", 1.5)
-    [TimedWord(text='A', start=0.0, end=0.75), TimedWord(text='CAT', start=0.75, end=1.5)]
+    >>> spread_evenly(2, 1.5)
+    [(0.0, 0.75), (0.75, 1.5)]
     """
-    words = text.split()
-    return [TimedWord(w, seconds * n / len(words), seconds * (n + 1) / len(words)) for n, w in enumerate(words)]
+    return [(seconds * n / words, seconds * (n + 1) / words) for n in range(words)]
 
 
 def _in_byte_order(rows: Iterable[Hypothesis]) -> list[Hypothesis]:

@@ -9,19 +9,17 @@ their sum does not.
 """
 
 import argparse
-import itertools
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from asr.decode.hypotheses import Hypothesis, read_hypotheses
 from asr.errors import InputError
-from asr.files import read_jsonl, write_text
+from asr.files import write_text
 from asr.score.errors import ErrorCounts
-from asr.score.formats import EVENLY, TimedWord, format_ctm, format_stm, format_trn
+from asr.score.formats import EVENLY, format_ctm, format_stm, format_trn
 from asr.score.importing import split_name
 from asr.score.scores import format_rate, score
 
@@ -30,45 +28,12 @@ OPTIONS = ("-s", "-e", "utf-8")
 SUM_LINE = re.compile(r"\|\s*Sum\s*\|\s*\d+\s+\d+\s*\|\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s")
 
 
-def write_sclite_files(folder: Path, rows: Sequence[Hypothesis], words: Mapping[str, Sequence[TimedWord]]) -> None:
-    """Write ref.trn, hyp.trn, ref.stm and hyp.ctm.
-
-    Args:
-        folder: for the files.
-        rows: hypotheses with references.
-        words: see `format_ctm`.
-    """
+def write_sclite_files(folder: Path, rows: Sequence[Hypothesis]) -> None:
+    """Write ref.trn, hyp.trn, ref.stm and hyp.ctm of hypotheses with references."""
     write_text(folder / "ref.trn", format_trn({row.id: row.reference or "" for row in rows}))
     write_text(folder / "hyp.trn", format_trn({row.id: row.hypothesis for row in rows}))
     write_text(folder / "ref.stm", format_stm(rows))
-    write_text(folder / "hyp.ctm", format_ctm(rows, words))
-
-
-def read_word_times(path: Path) -> dict[str, list[TimedWord]]:
-    """The words with times of a hypotheses file, where a row has `words` (objects with text, start and end in seconds).
-
-    Raises:
-        InputError: words are no such objects, are not those of the hypothesis, or their times go back; file, row and
-            utterance are named.
-    """
-    times = {}
-    for number, row in enumerate(read_jsonl(path), start=1):
-        if row.get("words") is not None:
-            times[row["id"]] = _words(row, f"{path}, row {number} ({row['id']})")
-    return times
-
-
-def _words(row: dict[str, Any], where: str) -> list[TimedWord]:
-    try:
-        words = [TimedWord(str(w["text"]), float(w["start"]), float(w["end"])) for w in row["words"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: 'words' must be objects with text, start and end") from error
-    if [word.text for word in words] != row["hypothesis"].split():
-        raise InputError(f"{where}: its 'words' are not those of its hypothesis")
-    starts = [0.0, *(word.start for word in words)]
-    if any(a > b for a, b in itertools.pairwise(starts)) or any(w.end < w.start for w in words):
-        raise InputError(f"{where}: the times of its 'words' go back")
-    return words
+    write_text(folder / "hyp.ctm", format_ctm(rows))
 
 
 def sclite_program() -> list[str] | None:
@@ -106,10 +71,9 @@ def main(arguments: Sequence[str]) -> int:
     file = given / split_name("hypotheses", options.split, ".jsonl") if given.is_dir() else given
     rows = read_hypotheses(file)
     ours = score(rows).words
-    times = read_word_times(file)
-    write_sclite_files(folder, rows, times)
+    write_sclite_files(folder, rows)
     print(f"wrote ref.trn, hyp.trn, ref.stm and hyp.ctm of {len(rows)} utterances to {folder}")
-    for note in _notes(rows, times):
+    for note in _notes(rows):
         print(f"note: {note}")
     program = sclite_program()
     print(f"here:    {_described(ours)}")
@@ -124,9 +88,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _notes(rows: Sequence[Hypothesis], times: Mapping[str, Sequence[TimedWord]]) -> list[str]:
+def _notes(rows: Sequence[Hypothesis]) -> list[str]:
     notes = []
-    even = [row for row in rows if row.hypothesis.split() and row.id not in times]
+    even = [row for row in rows if row.hypothesis.split() and row.times is None]
     if even:
         notes.append(f"the times of words in hyp.ctm are not known for {len(even)} utterances ({EVENLY})")
     unknown = [row for row in rows if not row.seconds]

@@ -37,6 +37,16 @@ def test_a_row_has_the_documented_keys_in_their_order(tmp_path):
     ]
 
 
+def test_times_of_words_are_kept_where_they_are_known(tmp_path):
+    rows = [
+        Hypothesis("a", "X Y", times=((0.0, 0.5), (0.5, 0.75))),
+        Hypothesis("b", "Z"),
+        Hypothesis("c", "", times=()),
+    ]
+    write_hypotheses(tmp_path / "h.jsonl", rows)
+    assert read_hypotheses(tmp_path / "h.jsonl") == rows
+
+
 def test_rows_of_another_system_need_an_id_and_a_hypothesis_alone(tmp_path):
     (tmp_path / "h.jsonl").write_text('{"id": "a", "hypothesis": "X", "score": 3}\n')
     assert read_hypotheses(tmp_path / "h.jsonl") == [Hypothesis("a", "X")]
@@ -55,6 +65,12 @@ def test_rows_of_another_system_need_an_id_and_a_hypothesis_alone(tmp_path):
         ('{"id": "a", "hypothesis": "X", "seconds": -1}\n', r"row 1 \(a\): 'seconds' must be a number .* got -1"),
         ('{"id": "a", "hypothesis": "X", "seconds": true}\n', r"row 1 \(a\): 'seconds' must be a number .* got True"),
         ('{"id": "a", "hypothesis": "X", "seconds": NaN}\n', r"row 1 \(a\): 'seconds' must be a number .* got nan"),
+        ('{"id": "a", "hypothesis": "X", "times": [[0]]}\n', r"row 1 \(a\): 'times' must be 1 pairs .* got \[\[0\]\]"),
+        ('{"id": "a", "hypothesis": "X Y", "times": [[0, 1]]}\n', r"'times' must be 2 pairs"),
+        ('{"id": "a", "hypothesis": "X Y", "times": [[1, 2], [0, 1]]}\n', r"that do not go back"),
+        ('{"id": "a", "hypothesis": "X", "times": [[2, 1]]}\n', r"that do not go back"),
+        ('{"id": "a", "hypothesis": "X", "times": [[-1, 1]]}\n', r"that do not go back"),
+        ('{"id": "a", "hypothesis": "X", "times": 3}\n', r"'times' must be 1 pairs"),
         ("[1]\n", r"row 1: expected an object with id and hypothesis, got \[1\]"),
         ('{"id": "a", \n', r"line 1, is not valid JSON"),
         ("", r"h\.jsonl holds no hypotheses"),

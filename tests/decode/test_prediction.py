@@ -1,6 +1,7 @@
 """Decoding of cuts: every utterance once, whatever the batches, workers and processes."""
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -55,6 +56,17 @@ def test_cuts_without_transcripts_give_hypotheses_without_references(cuts):
     rows, _ = decode_cuts(tone_reader(), cuts[:2], Resources(**ON_CPU))
     assert [(row.reference, row.speaker) for row in rows] == [(None, None)] * 2
     assert all(row.hypothesis for row in rows)
+
+
+def test_each_word_has_the_time_at_which_it_is_said(cuts):
+    rows, _ = decode_cuts(tone_reader(), cuts, Resources(**ON_CPU))
+    for row in rows:
+        assert len(row.times) == len(row.hypothesis.split())
+        letters = [(match.start(), match.end()) for match in re.finditer(r"\S+", row.hypothesis)]
+        for (first, last), (start, end) in zip(letters, row.times, strict=True):
+            # a tone lasts 0.12 s, after 0.03 s of silence, and is quiet at both ends
+            assert 0.03 + 0.12 * first <= start < end <= 0.03 + 0.12 * last + 0.02
+            assert end - start > 0.12 * (last - first) - 0.08
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -1,12 +1,13 @@
 """TRN, STM and CTM as sclite wants them, escapes included."""
 
 import string
+from dataclasses import replace
 
 import pytest
 
 from asr.decode.hypotheses import Hypothesis
 from asr.score.foreign import read_texts
-from asr.score.formats import ESCAPED, EVENLY, TimedWord, duration, escape, format_ctm, format_stm, format_trn
+from asr.score.formats import ESCAPED, EVENLY, duration, escape, format_ctm, format_stm, format_trn
 
 ROWS = [
     Hypothesis("anna-2", "A HAT", "THE CAT", "anna", 1.0),
@@ -28,8 +29,8 @@ def test_stm_is_a_segment_an_utterance_sorted_by_file():
 
 
 def test_ctm_has_known_times_and_spreads_the_others_evenly_and_says_so():
-    times = {"bo-1": [TimedWord("ALONE", 0.25, 0.75)]}
-    assert format_ctm(ROWS, times).splitlines() == [
+    rows = [*ROWS[:2], replace(ROWS[2], times=((0.25, 0.75),))]
+    assert format_ctm(rows).splitlines() == [
         f";; {EVENLY}",
         "anna-2 1 0.000 0.500 A",
         "anna-2 1 0.500 0.500 HAT",
@@ -38,8 +39,15 @@ def test_ctm_has_known_times_and_spreads_the_others_evenly_and_says_so():
 
 
 def test_ctm_with_all_times_known_says_nothing_of_even_ones():
-    times = {"bo-1": [TimedWord("ALONE", 0.25, 0.75)]}
-    assert format_ctm(ROWS[1:], times) == "bo-1 1 0.250 0.500 ALONE\n"
+    rows = [ROWS[1], replace(ROWS[2], times=((0.25, 0.75),))]
+    assert format_ctm(rows) == "bo-1 1 0.250 0.500 ALONE\n"
+
+
+def test_ctm_has_confidences_if_those_of_all_words_are_known():
+    rows = [replace(ROWS[0], confidences=(0.5, 0.25)), ROWS[1], ROWS[2]]
+    assert all(len(line.split()) == 5 for line in format_ctm(rows).splitlines()[1:])
+    rows[2] = replace(rows[2], confidences=(1.0,))
+    assert [line.split()[5] for line in format_ctm(rows).splitlines()[1:]] == ["0.5000", "0.2500", "1.0000"]
 
 
 def test_files_are_sorted_by_bytes_and_not_by_the_alphabet():
@@ -73,7 +81,7 @@ def test_the_word_that_would_take_a_segment_out_of_scoring_is_written_otherwise(
 def test_escapes_are_told_in_the_first_line_only_where_there_are_any():
     assert format_trn({"u-1": "A (B)"}).splitlines() == [ESCAPED, "A %28B%29 (u-1)"]
     assert format_trn({"u (1)": "A"}).splitlines() == [ESCAPED, "A (u%20%281%29)"]
-    assert format_ctm([Hypothesis("u", "50%", seconds=1.0)], {}).startswith(ESCAPED)
+    assert format_ctm([Hypothesis("u", "50%", seconds=1.0)]).startswith(ESCAPED)
     assert format_stm([Hypothesis("u", "", "A", "Anna B")]).splitlines() == [ESCAPED, "u 1 Anna%20B 0.000 1.000 A"]
 
 
@@ -81,5 +89,5 @@ def test_what_is_written_is_what_is_read_again(tmp_path):
     texts = {"a (1)": "{ A / B } @ (c) 50% %28 x;y \\ *", "b-2": "IGNORE_TIME_SEGMENT_IN_SCORING É", "c;3": "PLAIN"}
     (tmp_path / "h.trn").write_text(format_trn({**texts, "empty": ""}))
     assert read_texts(tmp_path / "h.trn") == {**texts, "empty": ""}
-    (tmp_path / "h.ctm").write_text(format_ctm([Hypothesis(name, text) for name, text in texts.items()], {}))
+    (tmp_path / "h.ctm").write_text(format_ctm([Hypothesis(name, text) for name, text in texts.items()]))
     assert read_texts(tmp_path / "h.ctm") == texts

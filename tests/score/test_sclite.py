@@ -1,15 +1,15 @@
 """What `asr sclite` writes, and what NIST's sclite makes of it where it is installed."""
 
-import json
 import random
 import string
+from dataclasses import replace
 
 import pytest
 
 from asr.decode.hypotheses import Hypothesis, write_hypotheses
 from asr.errors import InputError
 from asr.score.errors import ErrorCounts, word_errors
-from asr.score.sclite import main, read_word_times, run_sclite, sclite_program, write_sclite_files
+from asr.score.sclite import main, run_sclite, sclite_program, write_sclite_files
 from asr.score.scores import score
 
 PROGRAM = sclite_program()
@@ -37,8 +37,8 @@ def cheapest(reference, hypothesis, substitution=4, gap=3):
     return row[-1]
 
 
-def counted_by_sclite(tmp_path, rows, times=None):
-    write_sclite_files(tmp_path, rows, times or {})
+def counted_by_sclite(tmp_path, rows):
+    write_sclite_files(tmp_path, rows)
     return run_sclite(PROGRAM, tmp_path), run_sclite(PROGRAM, tmp_path, timed=True)
 
 
@@ -84,19 +84,13 @@ def test_no_character_is_a_sign_in_the_exported_files(tmp_path):
 
 
 @needs_sclite
-def test_stored_word_times_leave_the_counts_as_they_are(tmp_path):
-    rows = HAND_COUNTED[:2]
-    write_jsonl_with_words(tmp_path / "h.jsonl", rows)
-    assert counted_by_sclite(tmp_path, rows, read_word_times(tmp_path / "h.jsonl"))[1] == score(rows).words
-
-
-def write_jsonl_with_words(path, rows):
-    words = [[{"text": w, "start": n / 8, "end": n / 8} for n, w in enumerate(row.hypothesis.split())] for row in rows]
-    lines = [
-        json.dumps({"id": row.id, "hypothesis": row.hypothesis, "reference": row.reference, "words": timed})
-        for row, timed in zip(rows, words, strict=True)
+def test_known_times_and_confidences_leave_the_counts_as_they_are(tmp_path):
+    rows = [
+        replace(row, times=tuple((n / 8, n / 8) for n in range(words)), confidences=(0.5,) * words)
+        for row in HAND_COUNTED
+        for words in [len(row.hypothesis.split())]
     ]
-    path.write_text("\n".join(lines))
+    assert counted_by_sclite(tmp_path, rows) == (COUNTS, COUNTS)
 
 
 def test_the_command_writes_four_files_and_prints_how_to_score_them(tmp_path, capsys):
@@ -127,18 +121,3 @@ def test_hypotheses_without_references_are_refused(tmp_path):
     write_hypotheses(tmp_path / "h.jsonl", [Hypothesis("lonely", "A")])
     with pytest.raises(InputError, match="1 of 1 utterances have no reference: lonely"):
         main([str(tmp_path / "h.jsonl"), "-o", str(tmp_path)])
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ('[{"text": "A"}]', "must be objects with text, start and end"),
-        ('[{"text": "B", "start": 0, "end": 1}]', "are not those of its hypothesis"),
-        ('[{"text": "A", "start": 2, "end": 1}]', "the times of its 'words' go back"),
-        ('[{"text": "A", "start": -1, "end": 1}]', "the times of its 'words' go back"),
-    ],
-)
-def test_word_times_that_cannot_be_are_refused(tmp_path, words, message):
-    (tmp_path / "h.jsonl").write_text(f'{{"id": "u", "hypothesis": "A", "words": {words}}}\n')
-    with pytest.raises(InputError, match=rf"row 1 \(u\).*{message}"):
-        read_word_times(tmp_path / "h.jsonl")
