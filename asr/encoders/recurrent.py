@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from asr.encoders.sequences import reverse, zero_padding
 from asr.grid.arguments import at_least, one_of, probability
+from asr.grid.lstm import kernel_is_faster, lstm_layer
 
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 """tanh RNN; gated recurrent unit (Cho et al. 2014, arXiv 1406.1078); LSTM (Hochreiter and Schmidhuber 1997)."""
@@ -18,7 +19,8 @@ class RecurrentStack(nn.Module):
 
     Each direction of each layer is a torch.nn module of its own, and the backward one runs on input that is reversed
     within each utterance's length. So it starts at the last real frame, as with packed sequences, but stays on the
-    fast paths of oneDNN and cuDNN, which packed sequences leave (on a CPU at more than twice the time).
+    fast paths of oneDNN and cuDNN, which packed sequences leave (on a CPU at more than twice the time). LSTM layers
+    under autocast to bfloat16 on a CPU run on the C++ kernel of the Grid LSTM where it can be built (`asr.grid.lstm`).
 
     Args:
         input_size: C.
@@ -61,12 +63,20 @@ class RecurrentStack(nn.Module):
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Frames (B, T, C), finite also in the padding, and lengths (B,) -> (B, T, output_size), padded with zeros."""
         for number, norm in enumerate(self.norms):
-            outputs = self.forwards[number](frames)[0]
-            if self.bidirectional:
-                backward = reverse(self.backwards[number](reverse(frames, lengths))[0], lengths)
-                outputs = torch.cat([outputs, backward], dim=-1)
-            frames = self.dropout(norm(outputs))
+            frames = self.dropout(norm(self._layer(number, frames, lengths)))
         return zero_padding(frames, lengths)
+
+    def _layer(self, number: int, frames: Tensor, lengths: Tensor) -> Tensor:
+        """One layer in its directions, (B, T, C) -> (B, T, width)."""
+        forward = cast(nn.RNNBase, self.forwards[number])
+        backward = cast(nn.RNNBase, self.backwards[number]) if self.bidirectional else None
+        if kernel_is_faster(frames, forward):
+            return lstm_layer(frames, lengths, cast(nn.LSTM, forward), cast(nn.LSTM | None, backward))
+        outputs: Tensor = forward(frames)[0]
+        if backward is None:
+            return outputs
+        reversed_outputs = reverse(backward(reverse(frames, lengths))[0], lengths)
+        return torch.cat([outputs, reversed_outputs], dim=-1)
 
     def multiply_adds(self, num_frames: int) -> int:
         """Multiply-adds of the matrix products over `num_frames` frames."""
