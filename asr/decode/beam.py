@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from asr.decode.greedy import BLANK_ID
 from asr.decode.pruning import FLOOR, Pruning, skip_blanks
 from asr.decode.spelling import Spelling
+from asr.decode.trace import Step, Trace
 from asr.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -55,12 +56,21 @@ class Candidate(NamedTuple):
         acoustic: log of the sum over its alignments.
         total: with all that language models add.
         parts: what these add, unweighted, by name.
+        place: in the last beam.
     """
 
     tokens: tuple[int, ...]
     acoustic: float
     total: float
     parts: dict[str, float]
+    place: int
+
+
+class Found(NamedTuple):
+    """What a search has found in one utterance: candidates, the best first, and how it came there."""
+
+    candidates: list[Candidate]
+    trace: Trace
 
 
 class _Beams(NamedTuple):
@@ -101,6 +111,10 @@ class BeamSearch:
         self.codes = np.random.default_rng(0).integers(1, 1 << 63, self.vocabulary, dtype=np.uint64)
 
     def decode(self, log_probs: Sequence[NDArray[Any]]) -> list[list[Candidate]]:
+        """Log-probabilities (T, V) of some utterances -> candidates of each; see `search`."""
+        return [found.candidates for found in self.search(log_probs)]
+
+    def search(self, log_probs: Sequence[NDArray[Any]]) -> list[Found]:
         """Log-probabilities (T, V) of some utterances -> candidates of each, the best first; at least one.
 
         Where a lexicon lets none of the prefixes that are left end, the last word of each is cut off, and its total is
@@ -112,31 +126,33 @@ class BeamSearch:
             InputError: an array is not (T, V) or has NaN or +inf; the message names the place and the frame.
         """
         frames = [_checked(values, self.vocabulary, place) for place, values in enumerate(log_probs)]
+        kept = [np.arange(len(values)) for values in frames]
         if self.pruning.blank_skip is not None:
-            frames = [skip_blanks(values, self.pruning.blank_skip) for values in frames]
+            shorter = [skip_blanks(values, self.pruning.blank_skip) for values in frames]
+            frames, kept = [values for values, _ in shorter], [places for _, places in shorter]
         order = sorted(range(len(frames)), key=lambda index: -len(frames[index]))
-        found: list[list[Candidate]] = [[] for _ in frames]
-        for place, candidates in zip(order, self._search([frames[index] for index in order]), strict=True):
-            found[place] = candidates
-        return found
+        steps: list[Step] = []
+        results = self._search([frames[index] for index in order], steps)
+        by_place = {place: (row, found) for row, (place, found) in enumerate(zip(order, results, strict=True))}
+        return [Found(by_place[i][1], Trace(steps, by_place[i][0], kept[i])) for i in range(len(frames))]
 
-    def _search(self, utterances: Sequence[Floats]) -> list[list[Candidate]]:
-        """Decode utterances that are sorted, the longest first."""
+    def _search(self, utterances: Sequence[Floats], steps: list[Step]) -> list[list[Candidate]]:
+        """Decode utterances that are sorted, the longest first; what is done in each frame goes to `steps`."""
         lengths = np.array([len(values) for values in utterances], dtype=np.int64)
         found: list[list[Candidate]] = [[] for _ in utterances]
         beams = self._start(len(utterances))
-        history: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
         for time in range(int(lengths.max(initial=0)) + 1):
             active = int((lengths > time).sum())
             if active < len(beams.blank):
                 ended = _rows(beams, slice(active, None))
-                for row, candidates in enumerate(self._finish(ended, history, active), start=active):
+                for row, candidates in enumerate(self._finish(ended, steps[:time], active), start=active):
                     found[row] = candidates
                 beams = _rows(beams, slice(0, active))
             if active:
                 frame = self._frame(np.stack([values[time] for values in utterances[:active]]))
                 beams, source, tokens = self._step(beams, frame)
-                history.append((source.astype(np.int32), tokens.astype(np.int32)))
+                score = np.logaddexp(beams.blank, beams.token) + beams.fused
+                steps.append(Step(source.astype(np.int32), tokens.astype(np.int32), score.astype(np.float32)))
         return found
 
     def _start(self, utterances: int) -> _Beams:
@@ -237,9 +253,7 @@ class BeamSearch:
         )
         return after, source, tokens
 
-    def _finish(
-        self, beams: _Beams, history: Sequence[tuple[NDArray[np.int32], NDArray[np.int32]]], first: int
-    ) -> list[list[Candidate]]:
+    def _finish(self, beams: _Beams, steps: Sequence[Step], first: int) -> list[list[Candidate]]:
         """Candidates of the utterances in rows from `first` on, which have ended."""
         acoustic = np.logaddexp(beams.blank, beams.token)
         closing = np.zeros_like(acoustic)
@@ -254,7 +268,8 @@ class BeamSearch:
             if cut:
                 totals = acoustic[row] + beams.fused[row]
             order = [int(index) for index in np.argsort(-totals, kind="stable") if np.isfinite(totals[index])]
-            sequences = _traced(history, first + row, np.array(order, dtype=np.int64))
+            trace = Trace(steps, first + row, np.arange(len(steps)))
+            sequences = trace.sequences(np.array(order, dtype=np.int64), len(steps))
             found.append(
                 [
                     Candidate(
@@ -262,6 +277,7 @@ class BeamSearch:
                         float(acoustic[row, index]),
                         float(totals[index]),
                         {name: float(values[row, index]) for name, values in parts.items()},
+                        index,
                     )
                     for index, tokens in zip(order, sequences, strict=True)
                 ]
@@ -300,19 +316,6 @@ def _mixed(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def _rows(beams: _Beams, rows: slice) -> _Beams:
     states = tuple(tuple(array[rows] for array in state) for state in beams.states)
     return _Beams._make([*(array[rows] for array in beams[:-1]), states])
-
-
-def _traced(
-    history: Sequence[tuple[NDArray[np.int32], NDArray[np.int32]]], row: int, places: Ints
-) -> list[tuple[int, ...]]:
-    """The token sequences of prefixes of the last frame, followed back frame by frame."""
-    steps = []
-    for sources, tokens in reversed(history):
-        steps.append(tokens[row, places])
-        places = sources[row, places]
-    if not steps:
-        return [() for _ in places]
-    return [tuple(sequence[sequence > 0].tolist()) for sequence in np.stack(steps[::-1], axis=1)]
 
 
 def _checked(values: NDArray[Any], vocabulary: int, place: int) -> Floats:

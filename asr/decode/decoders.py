@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
@@ -13,6 +13,7 @@ from asr.decode.fusion import LanguageModel, TokenFusion, WordFusion
 from asr.decode.nbest import ScoredText, merge_texts
 from asr.decode.options import MODEL_WORDS, DecodingOptions
 from asr.decode.spelling import Spelling, spellable
+from asr.decode.trace import Trace
 from asr.errors import InputError
 from asr.score.scores import name_some
 
@@ -20,11 +21,18 @@ NO_WORDS = ("<s>", "</s>", "<unk>", "<UNK>")
 """Entries of a language model that no one says."""
 
 
+class Result(NamedTuple):
+    """Texts, the best first and at least one; and how our search found them."""
+
+    texts: list[ScoredText]
+    trace: Trace | None
+
+
 class NBestDecoder(Protocol):
     """What a beam search of ours and one of others have in common."""
 
-    def decode(self, log_probs: Sequence[NDArray[Any]]) -> list[list[ScoredText]]:
-        """Log-probabilities (T, V) of some utterances -> texts of each, the best first; at least one."""
+    def results(self, log_probs: Sequence[NDArray[Any]]) -> list[Result]:
+        """Log-probabilities (T, V) of some utterances -> what was found in each."""
 
 
 class BeamDecoder:
@@ -60,8 +68,12 @@ class BeamDecoder:
                 print(f"note: {note}", file=sys.stderr)
         self.search = BeamSearch(spelling, options.pruning(), fusions)
 
+    def results(self, log_probs: Sequence[NDArray[Any]]) -> list[Result]:
+        return [Result(merge_texts(f.candidates, self.text_of), f.trace) for f in self.search.search(log_probs)]
+
     def decode(self, log_probs: Sequence[NDArray[Any]]) -> list[list[ScoredText]]:
-        return [merge_texts(candidates, self._text) for candidates in self.search.decode(log_probs)]
+        """The texts alone."""
+        return [result.texts for result in self.results(log_probs)]
 
     def reweight(self, options: DecodingOptions) -> None:
         """Take weights and limits of other options; the files stay."""
@@ -72,7 +84,7 @@ class BeamDecoder:
             elif isinstance(fusion, TokenFusion):
                 fusion.weight = options.char_alpha
 
-    def _text(self, ids: Sequence[int]) -> str:
+    def text_of(self, ids: Sequence[int]) -> str:
         # The tokenizer alone knows what its tokens stand for.
         return " ".join(self.tokenizer.decode(ids).split())
 

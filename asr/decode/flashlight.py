@@ -22,6 +22,7 @@ from asr.decode.spelling import Spelling
 from asr.errors import InputError
 
 if TYPE_CHECKING:
+    from asr.decode.decoders import Result
     from asr.decode.fusion import LanguageModel
 
 SPACE = "|"
@@ -78,8 +79,10 @@ class FlashlightDecoder:
             weights = {"lm_weight": options.alpha if lm else 0.0, "word_score": options.beta}
             return make(lexicon=str(lexicon), lm=lm, **common, **weights)
 
-    def decode(self, log_probs: Sequence[NDArray[Any]]) -> list[list[ScoredText]]:
-        return [self._decode(np.maximum(values, FLOOR)) for values in log_probs]
+    def results(self, log_probs: Sequence[NDArray[Any]]) -> list["Result"]:
+        from asr.decode.decoders import Result
+
+        return [Result(self._decode(np.maximum(values, FLOOR)), None) for values in log_probs]
 
     def _decode(self, log_probs: NDArray[Any]) -> list[ScoredText]:
         if self.words:

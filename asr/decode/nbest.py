@@ -21,6 +21,7 @@ class ScoredText:
         acoustic: log of the summed probability of its alignments.
         parts: what language models add, unweighted, by name: "word_lm" and "token_lm" (natural log), "words" and
             "unknown_characters" (counts).
+        place: of that token sequence in the last beam.
     """
 
     text: str
@@ -28,6 +29,7 @@ class ScoredText:
     total: float
     acoustic: float
     parts: dict[str, float]
+    place: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for nbest.jsonl."""
@@ -50,6 +52,7 @@ def merge_texts(candidates: Sequence[Candidate], text_of: Callable[[Sequence[int
             float(np.logaddexp.reduce([candidate.total for candidate in group])),
             float(np.logaddexp.reduce([candidate.acoustic for candidate in group])),
             group[0].parts,
+            group[0].place,
         )
         for text, group in groups.items()
     ]

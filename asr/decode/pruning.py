@@ -49,11 +49,15 @@ NOTHING_PRUNED = Pruning(beam=1 << 30, beam_threshold=None, token_threshold=None
 """Exact, and for small cases only: time and memory grow exponentially."""
 
 
-def skip_blanks(log_probs: NDArray[np.float64], probability: float) -> NDArray[np.float64]:
-    """Log-probabilities (T, V) with each run of frames that are almost surely blank made one frame, all blank.
+def skip_blanks(log_probs: NDArray[np.float64], probability: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Make each run of frames of log-probabilities (T, V) that are almost surely blank one frame, all blank.
 
-    >>> skip_blanks(np.log([[0.9, 0.1], [0.99, 0.01], [0.99, 0.01], [0.5, 0.5]]), 0.95).round(2).tolist()
-    [[-0.11, -2.3], [-0.02, -1000.0], [-0.69, -0.69]]
+    Returns:
+        The frames, and which of the T they are, of runs the first.
+
+    >>> shorter, kept = skip_blanks(np.log([[0.9, 0.1], [0.99, 0.01], [0.99, 0.01], [0.5, 0.5]]), 0.95)
+    >>> shorter.round(2).tolist(), kept.tolist()
+    ([[-0.11, -2.3], [-0.02, -1000.0], [-0.69, -0.69]], [0, 1, 3])
     """
     sure = log_probs[:, BLANK_ID] >= np.log(probability)
     first = sure & ~np.concatenate([[False], sure[:-1]])
@@ -63,4 +67,4 @@ def skip_blanks(log_probs: NDArray[np.float64], probability: float) -> NDArray[n
     runs = sure[kept]
     result[runs] = FLOOR
     result[runs, BLANK_ID] = sums[runs]
-    return result
+    return result, kept

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from asr.data.tokens import Tokenizer, tokenizer_from_dict
 from asr.decode.alignment import align
-from asr.decode.decoders import BeamDecoder, build_decoder
-from asr.decode.greedy import TimedText, TokenPath, greedy_paths, timed_tokens, timed_words
+from asr.decode.decoders import BeamDecoder, Result, build_decoder
+from asr.decode.greedy import WORD_MARK, TimedText, TokenPath, greedy_paths, timed_tokens, timed_words
 from asr.decode.nbest import ScoredText, word_confidences
 from asr.decode.options import DecodingOptions
+from asr.decode.trace import Word, beam_confidences
 
 
 class Recognition(NamedTuple):
@@ -23,7 +24,7 @@ class Recognition(NamedTuple):
         text: words separated by single spaces.
         tokens: the model's tokens, where they were seen, with posteriors.
         words: the words; their confidence is the product of their tokens' if decoded greedily, else the share of the
-            N-best texts' probability that has them (`asr.decode.nbest.word_alternatives`).
+            beam's probability that had them when they ended (`asr.decode.trace.beam_confidences`).
         alternatives: the best texts with their scores, itself first, as many as were asked for; none if greedy.
     """
 
@@ -71,8 +72,8 @@ class Reader:
         """
         if self.decoder is None:
             return [self._greedy(path) for path in _greedy_paths(log_probs)]
-        found = self.decoder.decode(log_probs)
-        return [self._recognition(values, texts) for values, texts in zip(log_probs, found, strict=True)]
+        found = self.decoder.results(log_probs)
+        return [self._recognition(values, result) for values, result in zip(log_probs, found, strict=True)]
 
     def texts(self, log_probs: Sequence[NDArray[Any]], options: DecodingOptions) -> list[str]:
         """The best texts alone, with other weights or limits."""
@@ -86,14 +87,35 @@ class Reader:
         # Decoding by the tokenizer and not by joining the words: it alone knows what its tokens stand for.
         return Recognition(" ".join(self.tokenizer.decode(path.ids).split()), tokens, timed_words(tokens))
 
-    def _recognition(self, log_probs: NDArray[Any], texts: list[ScoredText]) -> Recognition:
-        path = align(log_probs, texts[0].tokens)
+    def _recognition(self, log_probs: NDArray[Any], result: Result) -> Recognition:
+        best = result.texts[0]
+        path = align(log_probs, best.tokens)
         tokens = timed_tokens(path, self.tokenizer.tokens, self.reading.frame_seconds)
-        words = tuple(
-            word._replace(confidence=confidence)
-            for word, confidence in zip(timed_words(tokens), word_confidences(texts), strict=True)
-        )
-        return Recognition(texts[0].text, tokens, words, tuple(texts[: self.reading.nbest]))
+        if result.trace is not None and isinstance(self.decoder, BeamDecoder):
+            words = words_of(path, self.tokenizer.tokens)
+            confidences = beam_confidences(result.trace, best.place, words, self.decoder.text_of)
+        else:
+            confidences = word_confidences(result.texts)
+        timed = tuple(w._replace(confidence=c) for w, c in zip(timed_words(tokens), confidences, strict=True))
+        return Recognition(best.text, tokens, timed, tuple(result.texts[: self.reading.nbest]))
+
+
+def words_of(path: TokenPath, tokens: Sequence[str]) -> list[Word]:
+    """Where the words of a path are in it; `tokens` are the V tokens by id.
+
+    >>> words_of(TokenPath((2, 2, 1, 2), (0, 2, 3, 5), (1, 3, 4, 6), (1.0,) * 4), ["<blank>", " ", "A"])
+    [Word(tokens=(0, 1), end=3), Word(tokens=(3, 3), end=6)]
+    """
+    words: list[Word] = []
+    open_word = False
+    for place, (token, end) in enumerate(zip(path.ids, path.ends, strict=True)):
+        text = tokens[token].replace(WORD_MARK, " ")
+        open_word = open_word and not text.startswith(" ")
+        if text.strip():
+            first = words.pop().tokens[0] if open_word else place
+            words.append(Word((first, place), end))
+            open_word = True
+    return words
 
 
 def _greedy_paths(log_probs: Sequence[NDArray[Any]]) -> list[TokenPath]:

@@ -17,7 +17,7 @@ from asr.decode.pool import ReaderPool
 from asr.randomness import generator
 from asr.score.errors import align_words, count
 
-RANGES = {"alpha": (0.0, 1.5), "beta": (-1.0, 4.0), "unknown_penalty": (0.0, 3.0), "char_alpha": (0.0, 1.5)}
+RANGES = {"alpha": (0.0, 1.5), "beta": (-1.0, 4.0), "unknown_penalty": (0.0, 5.0), "char_alpha": (0.0, 1.5)}
 """Where random trials look for each weight."""
 BATCH = 16
 """Utterances that are decoded together."""

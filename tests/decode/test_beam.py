@@ -188,7 +188,8 @@ def test_tokens_that_are_pruned_extend_no_prefix():
 
 def test_skipped_blanks_count_and_still_part_repeated_tokens():
     log_probs = np.log([[0.02, 0.01, 0.96, 0.01], [0.97, 0.01, 0.01, 0.01], [0.98, 0.01, 0.005, 0.005]] * 2)
-    shorter = skip_blanks(log_probs, 0.95)
+    shorter, kept = skip_blanks(log_probs, 0.95)
+    assert kept.tolist() == [0, 1, 3, 4]
     assert len(shorter) == 4
     assert shorter[1, 0] == pytest.approx(math.log(0.97 * 0.98))
     search = BeamSearch(Spelling(LETTERS), Pruning(10, blank_skip=0.95))

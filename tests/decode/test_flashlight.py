@@ -50,7 +50,7 @@ def test_flashlight_and_our_search_give_every_text_the_same_score(tmp_path, case
     }[case]
     options |= {"beam": 100_000, "beam_threshold": 0.0, "token_threshold": 0.0}
     log_probs = np.log(np.random.default_rng(seed).dirichlet(np.full(4, 0.6), size=6))
-    [theirs] = build_decoder(DecodingOptions("flashlight", **options), TOKENIZER).decode([log_probs])
+    [(theirs, _)] = build_decoder(DecodingOptions("flashlight", **options), TOKENIZER).results([log_probs])
     [ours] = BeamDecoder(DecodingOptions("beam", **options), TOKENIZER).decode([log_probs])
     assert {t.text: t.total for t in theirs} == pytest.approx({t.text: t.total for t in ours}, abs=1e-4)
     assert {t.text: t.acoustic for t in theirs} == pytest.approx({t.text: t.acoustic for t in ours}, abs=1e-4)
