@@ -166,7 +166,7 @@ def test_audio_that_is_gone_is_said_and_the_rest_is_shown(gathered: Gathered) ->
     assert "/nowhere/a.flac: no such audio file" in one.missing[0]
     assert utterance_picture(one, ["a", "b", "c"]) is None
     [other] = show(broken, [Choice(gathered.utterances[0], "asked for")], models)
-    assert other.missing == ("no audio of it was found",)
+    assert other.missing == ("no audio: it is not in the manifest",)
 
 
 def test_a_system_without_a_model_is_said_to_have_none(gathered: Gathered, tmp_path: Path) -> None:

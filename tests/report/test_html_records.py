@@ -67,6 +67,14 @@ def test_a_manifest_of_another_machine_is_said_to_be_missing_and_may_be_named(tm
     assert [one.seconds for one in found.utterances] == [cut.duration for cut in found.cuts.values()]
 
 
+def test_a_manifest_named_from_another_folder_is_found_in_the_corpus_of_the_run(tmp_path: Path) -> None:
+    root = write_tone_corpus(tmp_path / "root", {"test": 2})
+    rows = [Hypothesis(f"test-00{i}", "A", "A") for i in range(2)]
+    record = {"data_root": str(root)}
+    run = write_scored_run(tmp_path / "run", rows, None, record, manifest="relative/root/test.jsonl.gz")
+    assert sorted(gathered_from(run).cuts) == ["test-000", "test-001"]
+
+
 def test_references_that_are_no_cuts_are_passed_over_for_the_manifest_of_another_run(tmp_path: Path) -> None:
     root = write_tone_corpus(tmp_path / "root", {"test": 2})
     rows = [Hypothesis(f"test-00{i}", "A", "A") for i in range(2)]

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from markupsafe import Markup
 
-from asr.report.html.svg import Panel, Scale, key, line, linear_ticks, log_ticks, mark, picture, span, spread, tag, text
+from asr.report.html.svg import Panel, Scale, key, line, linear_ticks, log_ticks, mark, picture, span, tag, text
 
 EVIL = '"><script>alert(1)</script>&amp;'
 
@@ -44,14 +44,6 @@ def test_an_axis_has_room_around_a_single_value_and_around_zeros() -> None:
             assert low < high
     low, high = span([7.0], log=True)
     assert 0 < low < 7 < high
-
-
-def test_labels_that_are_close_are_moved_apart_and_stay_above_the_axis() -> None:
-    moved = spread([10.0, 10.0, 11.0, 90.0, 95.0], 14.0, 100.0)
-    order = sorted(moved)
-    assert all(b - a >= 14 - 1e-9 for a, b in itertools.pairwise(order))
-    assert max(moved) <= 100
-    assert spread([5.0, 50.0], 14.0, 100.0) == [5.0, 50.0]
 
 
 def test_texts_and_attributes_are_escaped_once() -> None:

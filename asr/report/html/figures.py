@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from asr.report.html.records import Epoch, Gathered
-from asr.report.html.svg import COLORS, Panel, Scale, join, line, mark, picture, rule, span, spread, tag, text
+from asr.report.html.svg import COLORS, Panel, Scale, join, line, mark, picture, rule, span, tag, text
 from asr.report.html.words import Breakdown
 
 WIDTH, HEIGHT = 340.0, 236.0
@@ -17,9 +17,6 @@ WIDE = 1080.0
 ROW = 20.0
 MOST_ROWS = 40
 """Speakers that are drawn; the numbers of all are in a table below."""
-
-MOST_LABELS = 3
-"""Points whose names stand beside them; those of more would hide each other."""
 
 Interval = tuple[float, float] | None
 
@@ -134,15 +131,13 @@ def _cost_chart(
     y = Scale(*ends_of(ends), bottom, top)
     panel = Panel("WER", x, y, label, amount, percent)
     drawn = []
-    places = spread([y(rate) for _, rate in points.values()], 14.0, bottom - 4)
-    for (index, (cost, rate)), place in zip(points.items(), places, strict=True):
-        name, interval = gathered.runs[index].name, intervals[index]
+    for index, (cost, _) in points.items():
+        interval = intervals[index]
         if interval:
             drawn.append(rule(x(cost), y(interval[0]), x(cost), y(interval[1]), f"whisker stroke{index % COLORS}"))
-        drawn.append(mark(index, x(cost), y(rate), f"{name}: {percent(rate)}, {amount(cost)}"))
-        if len(points) <= MOST_LABELS:
-            at_end = x(cost) > (left + right) / 2
-            drawn.append(text(name, x(cost) + (-9 if at_end else 9), place + 4, "label end" if at_end else "label"))
+    for index, (cost, rate) in points.items():
+        said = f"{gathered.runs[index].name}: {percent(rate)}, {amount(cost)}"
+        drawn.append(mark(index, x(cost), y(rate), said))
     return picture(WIDTH, HEIGHT, f"WER against {label}", panel.axes(), *drawn)
 
 

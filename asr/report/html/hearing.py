@@ -108,12 +108,14 @@ def _load(run: ScoredRun, source: str) -> LoadedModel:
 
 def show(gathered: Gathered, choices: Sequence[Choice], models: Models) -> list[Shown]:
     """Read the audio of each chosen utterance and give it to each model."""
+    if not gathered.cuts:  # which the page says once
+        return [Shown(choice, None, (), (), ()) for choice in choices]
     return [_show(choice, gathered.cuts.get(choice.utterance.id), models) for choice in choices]
 
 
 def _show(choice: Choice, cut: MonoCut | None, models: Models) -> Shown:
     if cut is None:
-        return Shown(choice, None, (), (), ("no audio of it was found",))
+        return Shown(choice, None, (), (), ("no audio: it is not in the manifest",))
     missing: list[str] = []
     audio = None
     try:

@@ -123,7 +123,7 @@ def gather(
         InputError: a file is there and cannot be used: a damaged metrics.csv, a manifest without the utterances.
     """
     records = tuple(_read_run(one) for one in comparison.rescored)
-    cuts, missing = _find_cuts(comparison.runs, manifest)
+    cuts, missing = _find_cuts(records, manifest)
     utterances = _utterances(records, cuts)
     if manifest is not None and utterances and not any(utterance.id in cuts for utterance in utterances):
         raise InputError(f"--cuts {manifest} has none of the {len(utterances)} utterances that were scored")
@@ -176,18 +176,27 @@ def _value(content: str | None, where: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _find_cuts(runs: Sequence[ScoredRun], given: Path | None) -> tuple[dict[str, MonoCut], tuple[str, ...]]:
+def _find_cuts(records: Sequence[RunRecord], given: Path | None) -> tuple[dict[str, MonoCut], tuple[str, ...]]:
     """The cuts of the first manifest that can be read, or why there are none."""
     if given is not None:
         return {cut.id: cut for cut in read_cuts(given, transcribed=False)}, ()
     reasons = []
-    for path in dict.fromkeys(str(run.scores["manifest"]) for run in runs if run.scores.get("manifest")):
+    for path in dict.fromkeys(path for record in records for path in _manifests(record)):
         try:
             return {cut.id: cut for cut in read_cuts(path, transcribed=False)}, ()
         except InputError as error:  # it is on another machine, or not of cuts: references may be any text
             reasons.append(str(error))
     found = "; ".join(reasons) or "the scores name no manifest of the test set"
     return {}, (f"no audio and no spectrograms: {found} (--cuts FILE names the manifest)",)
+
+
+def _manifests(record: RunRecord) -> list[Path]:
+    """Where the manifest of a run may be: where its scores say, or else in the corpus that it was trained on."""
+    if not record.scores.get("manifest"):
+        return []
+    path = Path(str(record.scores["manifest"]))
+    own = Path(str(record.record.get("data_root"))) / path.name
+    return [own] if own.is_file() and not path.is_file() else [path]
 
 
 def _utterances(records: Sequence[RunRecord], cuts: Mapping[str, MonoCut]) -> tuple[Utterance, ...]:

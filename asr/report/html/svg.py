@@ -1,6 +1,5 @@
 """Charts as SVG elements: every text is escaped where it enters, and colours are left to the page's style."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -89,12 +88,13 @@ def span(values: Sequence[float], *, from_zero: bool = False, log: bool = False)
 
     >>> span([0.2, 1.0], from_zero=True)
     (0.0, 1.08)
-    >>> span([1e6, 1.1e6], log=True)  # at least from half to twice
-    (500000.0, 2200000.0)
+    >>> low, high = span([1e6, 16e6], log=True)
+    >>> round(low), round(high)
+    (454545, 35200000)
     """
     low, high = min(values), max(values)
     if log:
-        room = max(1.3, 2.0 if high / low < 3 else 1.3)
+        room = 1.1 * (high / low) ** 0.25
         return low / room, high * room
     if from_zero:
         return 0.0, (1.08 * high) or 1.0
@@ -181,20 +181,3 @@ class Panel:
             parts.append(text(self.x_format(value), x(value), y.start + 17, "tick middle"))
         parts.append(text(self.x_label, x.end, y.start + 34, "label end"))
         return join(parts)
-
-
-def spread(places: Sequence[float], distance: float, lowest: float) -> list[float]:
-    """Move labels apart, so that neighbours are at least `distance` apart and none is beyond `lowest`.
-
-    >>> spread([10.0, 12.0, 50.0], 14.0, 100.0)
-    [10.0, 24.0, 50.0]
-    """
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    moved = list(places)
-    for before, here in itertools.pairwise(order):
-        moved[here] = max(moved[here], moved[before] + distance)
-    limit = lowest
-    for here in reversed(order):
-        moved[here] = min(moved[here], limit)
-        limit = moved[here] - distance
-    return moved
