@@ -25,6 +25,8 @@ demo: install  ## prepare the embedded corpus, train two models on it side by si
 	$(BIN)/asr test $(DEMO)/grid_lstm
 	$(BIN)/asr compare $(DEMO)/grid_lstm $(DEMO)/stacked_lstm --picture $(DEMO)/comparison.png \
 		--groups data_prep/embedded/voices.tsv
+	$(BIN)/asr report $(DEMO)/grid_lstm $(DEMO)/stacked_lstm --groups data_prep/embedded/voices.tsv \
+		-o $(DEMO)/report.html
 
 demo-%:  # one thread each: small products gain nothing from a second one
 	OMP_NUM_THREADS=1 $(BIN)/asr fit -c configs/demo/$*.yaml
