@@ -95,7 +95,8 @@ def gates_figure(heard: Heard, gates: Sequence[Gates], title: str, patch_seconds
                 value = _over_units(getattr(one, field).numpy(), field)
                 colors, low = ("magma", 0.0) if field == "memory" else ("viridis", None)
                 shown = ax.imshow(value.T, origin="lower", aspect="auto", extent=extent, cmap=colors, vmin=low)
-                _frequency_axis(ax, heard.config)
+                _frequency_axis(ax, heard.config, every=2)
+                ax.set_ylim(-0.5, heard.config.num_mels - 0.5)
                 ax.set_title(f"{label}: {unit}")
                 figure.colorbar(shown, ax=ax, pad=0.01, aspect=12)
         for ax in axes[-1]:
@@ -120,10 +121,10 @@ def draw_spectrogram(ax: Axes, heard: Heard) -> None:
         ax.text(word.start, heard.config.num_mels + 1, word.text, rotation=40, va="bottom", fontsize=7)
 
 
-def _frequency_axis(ax: Axes, config: FeatureConfig) -> None:
-    """Ticks in kHz on an axis of mel bins."""
-    places = kilohertz(config)
-    ax.set_yticks(list(places.values()), list(places))
+def _frequency_axis(ax: Axes, config: FeatureConfig, every: int = 1) -> None:
+    """Ticks in kHz on an axis of mel bins, of all round frequencies or of every second, third ..."""
+    places = list(kilohertz(config).items())[::every]
+    ax.set_yticks([place for _, place in places], [name for name, _ in places])
     ax.set_ylabel("kHz")
 
 
@@ -209,11 +210,11 @@ def _draw_along_time(ax: Axes, field: ReceptiveField, along: np.ndarray, offsets
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.yaxis.set_major_formatter(FuncFormatter(part))
     ax.set_xlim(offsets[0], offsets[-1])
-    for share, color in ((0.5, "#E69F00"), (0.9, "#D55E00")):
+    for share, color in ((0.9, "#D3EAF8"), (0.5, "#F6D58A")):
         reach = (field.within(share) + 0.5) * hop
         label = f"{100 * share:.0f} % within ±{reach:.2f} s"
-        ax.axvspan(-reach, reach, color=color, alpha=0.2, linewidth=0, label=label)
-    ax.legend(loc="lower center", frameon=False, title="of the squared gradient")
+        ax.axvspan(-reach, reach, color=color, linewidth=0, zorder=0, label=label)
+    ax.legend(loc="best", frameon=False, title="of the squared gradient")
     ax.set_title("along time: whole frames, of the largest")
 
 
