@@ -90,7 +90,9 @@ def test_every_verb_explains_itself(name, capsys):
 NEEDED = {
     "bench": ["grid"],
     "export": ["model", "-o", "out"],
+    "gradients": ["-o", "out.png"],
     "import": ["hyp.trn", "--references", "ref.jsonl", "-o", "out"],
+    "inspect": ["model", "--audio", "a.wav", "-o", "out"],
     "lm": ["info", "model"],
     "results": ["write", "RESULTS.md"],
     "sclite": ["run", "-o", "out"],
