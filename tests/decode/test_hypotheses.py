@@ -6,6 +6,7 @@ import pytest
 
 from asr.decode.hypotheses import Hypothesis, read_hypotheses, write_hypotheses
 from asr.errors import InputError
+from asr.files import write_jsonl
 
 ROWS = [
     Hypothesis("b", "ZWEI", "DREI", "anna", 1.5),
@@ -81,3 +82,18 @@ def test_a_bad_row_is_refused_by_file_and_row(tmp_path, content, named):
     with pytest.raises(InputError, match=named) as error:
         read_hypotheses(tmp_path / "h.jsonl")
     assert str(tmp_path / "h.jsonl") in str(error.value)
+
+
+def test_confidences_come_back_and_are_left_out_where_no_row_has_them(tmp_path):
+    rows = [Hypothesis("a", "ONE TWO", "ONE", "s", 1.0, (0.5, 1.0)), Hypothesis("b", "", "X", None, None, ())]
+    write_hypotheses(tmp_path / "with.jsonl", rows)
+    assert read_hypotheses(tmp_path / "with.jsonl") == rows
+    write_hypotheses(tmp_path / "without.jsonl", [Hypothesis("a", "ONE", "ONE")])
+    assert "confidences" not in (tmp_path / "without.jsonl").read_text()
+
+
+@pytest.mark.parametrize("confidences", ["high", [0.5], [0.5, 1.5], [0.5, None], {"ONE": 1}])
+def test_confidences_that_are_none_are_refused(tmp_path, confidences):
+    write_jsonl(tmp_path / "rows.jsonl", [{"id": "a", "hypothesis": "ONE TWO", "confidences": confidences}])
+    with pytest.raises(InputError, match=r"row 1 \(a\): 'confidences' must be 2 numbers between 0 and 1"):
+        read_hypotheses(tmp_path / "rows.jsonl")
