@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from asr.encoders.dropout import Dropout
 from asr.grid.arguments import at_least, one_of, probability
 from asr.grid.options import Direction
 
@@ -86,7 +87,7 @@ class FrequencyGather(nn.Module):
             self.projection = nn.Linear(self.gathered_size, at_least("projection_size", projection_size, 1))
             self.norm = nn.LayerNorm(projection_size)
             self.output_size = projection_size
-        self.dropout = nn.Dropout(probability("dropout", dropout))
+        self.dropout = Dropout(probability("dropout", dropout))
 
     def forward(self, blocks: Tensor) -> Tensor:
         if self.gather == "concat":

@@ -6,6 +6,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from asr.encoders.dropout import Dropout
 from asr.encoders.sequences import reverse, zero_padding
 from asr.grid.arguments import at_least, one_of, probability
 from asr.grid.lstm import kernel_is_faster, lstm_layer
@@ -57,7 +58,7 @@ class RecurrentStack(nn.Module):
             CELLS[cell](size, hidden_size, batch_first=True) for size in (sizes if bidirectional else [])
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) if layer_norm else nn.Identity() for _ in sizes)
-        self.dropout = nn.Dropout(probability("dropout", dropout))
+        self.dropout = Dropout(probability("dropout", dropout))
         self.output_size = width if num_layers else input_size
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
