@@ -75,11 +75,13 @@ class EmaWeights(WeightAveraging):
         if not 0 < decay < 1:
             raise InputError(f"training.ema_decay must lie between 0 and 1, got {decay}")
 
-        def average(averaged: torch.Tensor, current: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+        @torch.no_grad()
+        def average(averaged: Sequence[torch.Tensor], current: Sequence[torch.Tensor], count: torch.Tensor) -> None:
             weight = 1 - min(decay, (1 + float(count)) / (10 + float(count)))
-            return torch.lerp(averaged, current, weight)
+            for mean, value in zip(averaged, current, strict=True):
+                mean.lerp_(value, weight)
 
-        super().__init__(avg_fn=average)
+        super().__init__(multi_avg_fn=average)
 
 
 class DevEarlyStopping(EarlyStopping):
