@@ -6,7 +6,7 @@ computed by a walk back over the steps. Memory for the backward pass is linear i
 8AH + I + 1 numbers a cell, utterance and direction.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from asr.grid.cells import Cell, GridCell
 from asr.grid.options import LayerWeights
-from asr.grid.schedule import Schedule
+from asr.grid.schedule import Parts, Schedule
 
 
 def gate_weight(weights: LayerWeights, cell: Cell) -> Tensor:
@@ -33,7 +33,7 @@ class Plan(NamedTuple):
         schedule: of the grid.
         batch: utterances.
         along: the axis whose outgoing memory is returned.
-        parts: for each step, where rows of a single direction have different weights: (set, rows) in turn.
+        parts: for each step, where rows of a direction have different weights, which. A direction's sets are adjacent.
         fed: where the schedule's first axis, on top of the cell's, are layers without a memory between them: the
             columns of the outgoing hidden vectors that a cell of the next layer has as the first columns of its input.
     """
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
     schedule: Schedule
     batch: int
     along: int = 0
-    parts: tuple[tuple[tuple[int, slice], ...], ...] | None = None
+    parts: tuple[Parts, ...] | None = None
     fed: slice | None = None
 
     @property
@@ -50,7 +50,7 @@ class Plan(NamedTuple):
         """Which axis of the schedule is the cell's first."""
         return 0 if self.fed is None else 1
 
-    def parts_of(self, step: int) -> tuple[tuple[int, slice], ...] | None:
+    def parts_of(self, step: int) -> Parts | None:
         """The parts of one step."""
         return None if self.parts is None else self.parts[step]
 
@@ -209,24 +209,37 @@ class _Recurrence(torch.autograd.Function):
         return d_inputs, d_weight, None, None, *d_borders
 
 
-def _multiply(rows: Tensor, weight: Tensor, out: Tensor, parts: tuple[tuple[int, slice], ...] | None) -> None:
+def _multiply(rows: Tensor, weight: Tensor, out: Tensor, parts: Parts | None) -> None:
     """Rows (D, n, K) times their weights, of a direction or of a part of the rows -> `out`."""
     if parts is None:
         torch.bmm(rows, weight, out=out)
         return
-    for number, part in parts:
-        torch.mm(rows[0, part], weight[number], out=out[0, part])
+    for own_rows, own_weight, own_out in _products(rows, weight, out, parts):
+        torch.matmul(own_rows, own_weight, out=own_out)
 
 
-def _add_product(
-    total: Tensor, operands: Tensor, gradients: Tensor, parts: tuple[tuple[int, slice], ...] | None
-) -> None:
+def _add_product(total: Tensor, operands: Tensor, gradients: Tensor, parts: Parts | None) -> None:
     """Add to the gradient of the weights what rows of `_multiply` contribute."""
     if parts is None:
         total.baddbmm_(operands.transpose(1, 2), gradients)
         return
-    for number, part in parts:
-        total[number].addmm_(operands[0, part].T, gradients[0, part])
+    for own_operands, own_total, own_gradients in _products(operands, total, gradients, parts):
+        if own_total.dim() == 3:
+            own_total.baddbmm_(own_operands.transpose(1, 2), own_gradients)
+        else:
+            own_total.addmm_(own_operands.T, own_gradients)
+
+
+def _products(rows: Tensor, weight: Tensor, out: Tensor, parts: Parts) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The rows, weights and results of each product: a grouped one a direction, or one a run of rows."""
+    each = len(weight) // len(rows)
+    if parts.equal:
+        for direction, own in enumerate(torch.split(weight, each)):
+            own_rows, own_out = (torch.unflatten(x[direction], 0, (each, -1)) for x in (rows, out))
+            yield own_rows, own, own_out
+        return
+    for number, run in parts.runs:
+        yield rows[number // each, run], weight[number], out[number // each, run]
 
 
 class _ForwardStep(NamedTuple):

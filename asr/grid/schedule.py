@@ -21,6 +21,18 @@ Cells = slice | Tensor
 """Some cells of one step: a slice where they are adjacent (always with one or two axes), else an index."""
 
 
+class Parts(NamedTuple):
+    """Which rows of a step have which weights.
+
+    Attributes:
+        runs: rows with the same weights, direction by direction: the number of the set of weights, and the rows.
+        equal: whether every set has a run, in order, of as many rows as the others: one grouped product does.
+    """
+
+    runs: tuple[tuple[int, slice], ...]
+    equal: bool
+
+
 class Edge(NamedTuple):
     """The cells of a step that have a successor along an axis, and where in the next step these successors are."""
 
@@ -104,6 +116,44 @@ def _edges(
 def _cells(positions: Tensor, device: torch.device) -> Cells:
     first, last = int(positions[0]), int(positions[-1])
     return slice(first, last + 1) if last + 1 - first == len(positions) else positions.to(device)
+
+
+@lru_cache(maxsize=64)
+def layers_of_steps(extents: tuple[int, ...], batch: int) -> tuple[Parts, ...]:
+    """For each step of a grid, which of its rows have which index along the first axis.
+
+    >>> layers_of_steps((2, 3), batch=1)[1]
+    Parts(runs=((0, slice(0, 1, None)), (1, slice(1, 2, None))), equal=True)
+    """
+    schedule = diagonal_schedule(extents, torch.device("cpu"))
+    first = schedule.coordinates[schedule.order, 0]
+    return tuple(_parts([first[step.start : step.stop]], extents[0], batch) for step in schedule.steps)
+
+
+@lru_cache(maxsize=64)
+def bands_of_steps(extents: tuple[int, ...], batch: int, bands: int, backward: tuple[bool, ...]) -> tuple[Parts, ...]:
+    """For each step, which rows of each direction, backward along the last axis or not, have which set of weights.
+
+    A direction's sets are numbered as a step of two axes meets them: the last band first, if it runs forward.
+    """
+    schedule = diagonal_schedule(extents, torch.device("cpu"))
+    last, extent = schedule.coordinates[schedule.order, -1], extents[-1]
+    met = [
+        (extent - 1 - last) * bands // extent if reverse else bands - 1 - last * bands // extent for reverse in backward
+    ]
+    return tuple(_parts([sets[step.start : step.stop] for sets in met], bands, batch) for step in schedule.steps)
+
+
+def _parts(of_directions: Sequence[Tensor], sets: int, batch: int) -> Parts:
+    """From the set of each cell, one of so many, in every direction."""
+    runs: list[tuple[int, slice]] = []
+    for direction, of_cells in enumerate(of_directions):
+        numbers, counts = torch.unique_consecutive(of_cells + direction * sets, return_counts=True)
+        stops = (counts.cumsum(0) * batch).tolist()
+        within = zip([0, *stops[:-1]], stops, strict=True)
+        runs += [(number, slice(*rows)) for number, rows in zip(numbers.tolist(), within, strict=True)]
+    in_order = [number for number, _ in runs] == list(range(sets * len(of_directions)))
+    return Parts(tuple(runs), in_order and len({rows.stop - rows.start for _, rows in runs}) == 1)
 
 
 class ScanOrder:

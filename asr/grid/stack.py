@@ -13,7 +13,6 @@ is along the axes.
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ from asr.grid.arguments import real_cells
 from asr.grid.cells import Cell, GridCell, TransferCell
 from asr.grid.options import Direction, GridOptions, GridState, LayerWeights
 from asr.grid.recurrence import Plan, Scanned, gate_weight, recurrence
-from asr.grid.schedule import ScanOrder, diagonal_schedule
+from asr.grid.schedule import ScanOrder, layers_of_steps
 
 LARGEST_HIDDEN = 256
 LARGEST_INPUT = 512
@@ -145,21 +144,3 @@ def depth_first(weights: LayerWeights, options: GridOptions) -> LayerWeights:
     rows = 4 * options.hidden_size
     weight_ih, weight_hh, bias = (tensor.roll(rows, dims=1) for tensor in weights[:3] if tensor is not None)
     return LayerWeights(weight_ih[..., :0], torch.cat([weight_ih, weight_hh], dim=2), bias)
-
-
-@lru_cache(maxsize=64)
-def layers_of_steps(extents: tuple[int, ...], batch: int) -> tuple[tuple[tuple[int, slice], ...], ...]:
-    """For each step of a grid, which of its rows have which index along the first axis.
-
-    >>> layers_of_steps((2, 3), batch=1)[1]
-    ((0, slice(0, 1, None)), (1, slice(1, 2, None)))
-    """
-    schedule = diagonal_schedule(extents, torch.device("cpu"))
-    first = schedule.coordinates[schedule.order, 0]
-    parts = []
-    for step in schedule.steps:
-        indices, counts = torch.unique_consecutive(first[step.start : step.stop], return_counts=True)
-        stops = (counts.cumsum(0) * batch).tolist()
-        within = zip([0, *stops[:-1]], stops, strict=True)
-        parts.append(tuple((int(index), slice(*rows)) for index, rows in zip(indices, within, strict=True)))
-    return tuple(parts)

@@ -25,7 +25,7 @@ from asr.grid.options import (
 )
 from asr.grid.recorded import TRANSFERS, Scan, grid_cell, multidimensional_cell, own, product, recorded_scan
 from asr.grid.recurrence import Plan, Scanned, gate_weight, recurrence, transform
-from asr.grid.schedule import ScanOrder
+from asr.grid.schedule import ScanOrder, bands_of_steps
 from asr.grid.stack import pays, run_stack
 
 
@@ -72,7 +72,7 @@ class Wavefront:
         mask: Tensor | None,
     ) -> LayerOutput:
         x = self.order.to_every_scan(inputs.reshape(-1, inputs.shape[-1]))
-        if not hand_written(options):
+        if not hand_written(options) or (options.bands > 1 and not self._bands_are_equal()):
             return self._recorded_grid(inputs, x, memory, weights, options, state, mask)
         gate_inside = options.output_gate == "inside"
         along_axes = GridCell(options.axes, options.hidden_size, gate_inside)
@@ -81,7 +81,7 @@ class Wavefront:
             LayerWeights(*(w[:, :rows] for w in weights[:3])),
             LayerWeights(*(w[:, rows:] for w in weights[:3])),
         )
-        scanned = self._recurrence(x, axes, along_axes, state)
+        scanned = self._recurrence(x, axes, along_axes, state, options.bands)
         leaving = self._leaving(scanned.hidden[..., : options.hidden_size], scanned.memory)
         if options.depth == "none":
             return LayerOutput(self._natural(scanned.hidden), None, leaving)
@@ -101,7 +101,7 @@ class Wavefront:
         options: GridOptions,
         state: Sequence[LayerState | None],
     ) -> tuple[Tensor, GridState] | None:
-        if not hand_written(options) or options.priority:
+        if not hand_written(options) or options.priority or options.bands > 1:
             return None
         widest = max(options.output_size, inputs.shape[-1])
         sizes = options.hidden_size * inputs.element_size(), widest * inputs.element_size()
@@ -149,13 +149,28 @@ class Wavefront:
         leaving = self._leaving(left.hidden[0], left.memory[0]) if options.axes else None
         return LayerOutput(self._natural(left.output), None if memory is None else left.depth_memory, leaving)
 
-    def _recurrence(self, x: Tensor, weights: LayerWeights, cell: Cell, state: LayerState | None) -> Scanned:
+    def _bands_are_equal(self) -> bool:
+        """Whether all utterances have a cell of the same band at the same place of a scan."""
+        backward = any(direction[-1] for direction in self.directions)
+        return not backward or bool((self.lengths[:, -1] == self.extents[-1]).all())
+
+    def _recurrence(
+        self, x: Tensor, weights: LayerWeights, cell: Cell, state: LayerState | None, bands: int = 1
+    ) -> Scanned:
         weight = gate_weight(weights, cell)
         border = None
         if state is not None:
             hidden, memory = self._entering(state, x, cell.hidden_size, cell.hidden_size)
             border = torch.stack([memory, hidden], dim=2)
-        return recurrence(x, weight, Plan(cell, self.order.schedule, self.order.batch), border)
+        parts = None
+        if bands > 1:
+            last = tuple(direction[-1] for direction in self.directions)
+            parts = bands_of_steps(self.extents, self.order.batch, bands, last)
+            by_direction = torch.unflatten(weight, 0, (-1, bands))
+            weight = torch.cat(
+                [own if backward else own.flip(0) for own, backward in zip(by_direction, last, strict=True)]
+            )
+        return recurrence(x, weight, Plan(cell, self.order.schedule, self.order.batch, parts=parts), border)
 
     def _bands(self, bands: int, x: Tensor) -> Tensor:
         """Which band each row belongs to, (D, rows, K), as a one in its column; 0 wide with one band."""
@@ -191,6 +206,7 @@ def hand_written(options: GridOptions) -> bool:
         options.axes,
         options.hidden_size,
         depth=options.depth,
+        bands=options.bands if options.depth == "none" else 1,
         priority=("depth",) if options.priority else (),
         output_gate=options.output_gate,
     ) and bool(options.axes)

@@ -157,6 +157,19 @@ def test_any_number_of_axes_and_any_extents_equal_the_definition(engine: str, ex
 
 
 @every_fast_engine
+@pytest.mark.parametrize("extents", [(4, 5), (3, 2, 4)])
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_bands_of_whole_last_axes_equal_the_definition(
+    engine: str, extents: tuple[int, ...], bidirectional: bool
+) -> None:
+    """Then all utterances have cells of the same band at the same place of a scan, also of one that runs backward."""
+    module = GridLSTM(3, 2, 2, axes=len(extents), bands=3, bidirectional=bidirectional, output_gate="inside").double()
+    x = torch.randn(2, *extents, 3, dtype=torch.float64)
+    lengths = torch.tensor([list(extents), [1, *extents[1:]]])
+    assert_engines_agree(module, engine, x, lengths, random_state(module, 2, extents[1:]))
+
+
+@every_fast_engine
 @pytest.mark.parametrize(
     "options",
     [

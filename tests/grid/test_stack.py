@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from asr.grid import GridLSTM, GridState
 from asr.grid.cells import GridCell
-from asr.grid.schedule import diagonal_schedule
-from asr.grid.stack import layers_of_steps, pays, run_stack
+from asr.grid.schedule import diagonal_schedule, layers_of_steps
+from asr.grid.stack import pays, run_stack
 
 DOUBLE = {"dtype": torch.float64}
 LAYERS = 3
@@ -156,8 +156,9 @@ def test_every_row_of_a_step_belongs_to_one_layer() -> None:
     schedule = diagonal_schedule(extents, torch.device("cpu"))
     layers = schedule.coordinates[schedule.order, 0].repeat_interleave(batch)
     for step, parts in zip(schedule.steps, layers_of_steps(extents, batch), strict=True):
-        own = torch.cat([torch.full((rows.stop - rows.start,), layer) for layer, rows in parts])
-        assert [rows.start for _, rows in parts] == [0, *(rows.stop for _, rows in parts[:-1])]
+        own = torch.cat([torch.full((rows.stop - rows.start,), layer) for layer, rows in parts.runs])
+        assert [rows.start for _, rows in parts.runs] == [0, *(rows.stop for _, rows in parts.runs[:-1])]
+        assert parts.equal == (torch.bincount(own, minlength=3).unique().numel() == 1)
         assert own.equal(layers[step.start * batch : step.stop * batch])
 
 
