@@ -8,5 +8,6 @@ memory        the peak of one candidate, in a process of its own
 rows          measurements -> rows -> a table
 plot          rows of a sweep -> a picture
 command       `asr bench`
+step          `asr bench step`: training steps of whole configurations
 comparison    how long `asr compare` takes, and its memory
 """

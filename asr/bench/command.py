@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from asr.bench import step
 from asr.bench.candidates import DTYPES, FOLDED, LARGE, LOOP, LSTM, PUBLIC_LOOP, Setting
 from asr.bench.plot import sweep_picture
 from asr.bench.rows import Case, Effort, Row, measure, tables
@@ -93,6 +94,8 @@ def run(wanted: Sequence[Case], names: Sequence[str], effort: Effort) -> list[Ro
 
 def main(arguments: Sequence[str]) -> int:
     """`asr bench`. The exit code is 2 for options that cannot be used."""
+    if list(arguments[:1]) == ["step"]:
+        return step.main(arguments[1:])
     parser, grid = _parsers()
     options = parser.parse_args(arguments)
     _check(options, grid)
@@ -146,7 +149,9 @@ def _size(text: str) -> Workload:
 
 def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     parser = argparse.ArgumentParser(prog="asr bench", description="Measure speed and memory on this machine.")
-    grid = parser.add_subparsers(required=True, metavar="WHAT").add_parser(
+    what = parser.add_subparsers(required=True, metavar="WHAT")
+    what.add_parser("step", help=step.SUMMARY)
+    grid = what.add_parser(
         "grid",
         help="the Grid LSTM's engines beside nn.LSTM, loops over cells and plain matrix products",
         description="Time the Grid LSTM (one layer, one direction) by each of its engines, two loops over its cells, "
