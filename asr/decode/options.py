@@ -96,8 +96,8 @@ class DecodingOptions:
         return {name: value for name, value in data.items() if name not in unused}
 
 
-def decoding_from_dict(data: Any, where: str) -> DecodingOptions:
-    """The inverse of `DecodingOptions.to_dict`.
+def decoding_from_dict(data: Any, where: str, folder: Path | None = None) -> DecodingOptions:
+    """The inverse of `DecodingOptions.to_dict`. Files are where they were, or in `folder`.
 
     Raises:
         InputError: it has not this form, or a file is gone or another one than it was; `where` is named.
@@ -111,30 +111,35 @@ def decoding_from_dict(data: Any, where: str) -> DecodingOptions:
     values = dict(data)
     for name in ("lm", "char_lm", "lexicon"):
         if isinstance(data.get(name), dict):
-            values[name] = _same_file(data[name], f"{where}, {name}")
+            values[name] = _same_file(data[name], f"{where}, {name}", folder)
     try:
         return DecodingOptions(**values)
     except (TypeError, AttributeError) as error:
         raise InputError(f"{where} holds no options of a decoder: {error}") from error
 
 
-def _same_file(record: dict[str, Any], where: str) -> str:
-    path = str(record.get("path"))
-    if not Path(path).is_file():
+def _same_file(record: dict[str, Any], where: str, folder: Path | None) -> str:
+    """The file of a record, by its SHA-256: as its path says, or beside what records it."""
+    path = Path(str(record.get("path")))
+    places = [path] if folder is None else [path, folder / path, folder / path.name]
+    there = [place for place in places if place.is_file()]
+    for place in there:
+        if sha256_of(place) == record.get("sha256"):
+            return str(place)
+    if not there:
         raise InputError(f"{where}: there is no file {path}")
-    if sha256_of(path) != record.get("sha256"):
-        raise InputError(f"{where}: {path} is not the file that it was (its SHA-256 was {record.get('sha256')})")
-    return path
+    raise InputError(f"{where}: {there[0]} is not the file that it was (its SHA-256 was {record.get('sha256')})")
 
 
 def read_decoder(path: Path | str) -> DecodingOptions:
-    """The options in a decoder.json, as `asr tune-decoder` writes it.
+    """The options in a decoder.json, as `asr tune-decoder` writes it; its files may have been moved beside it.
 
     Raises:
         InputError: see `decoding_from_dict`.
     """
     content = read_json(path)
-    return decoding_from_dict(content.get("options") if isinstance(content, dict) else None, str(path))
+    options = content.get("options") if isinstance(content, dict) else None
+    return decoding_from_dict(options, str(path), Path(path).parent)
 
 
 def check_tokens(config: Path | str | None, digest: str) -> None:

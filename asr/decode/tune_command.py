@@ -100,32 +100,32 @@ def main(arguments: Sequence[str]) -> int:
     print(format_trials(trials))
     for name in edges(trials):
         print(f"note: the best {name} is at the edge of what was tried", file=sys.stderr)
-    best = replace(start, **best_of(trials).weights)
-    record = {
-        "options": best.to_dict(),
-        "tokens": tokens_digest(loaded.tokenizer),
-        "tuned_on": _tuned_on(loaded, manifest, cuts),
-        "trials": [{**asdict(trial), "wer": trial.wer} for trial in sorted(trials, key=_errors)],
-        "seed": None if grid else options.seed,
-    }
-    made_with = provenance()
+    record = _record(loaded, manifest, cuts, trials, start) | {"seed": None if grid else options.seed}
     target = Path(options.config) if options.config else folder / "decoder.json"
-    write_json(target, record | {"versions": made_with["versions"], "commit": made_with["commit"]})
+    write_json(target, record)
     print(f"wrote {target}")
     return 0
 
 
-def _errors(trial: Trial) -> int:
-    return trial.errors
-
-
-def _tuned_on(loaded: LoadedModel, manifest: Path, cuts: Sequence[MonoCut]) -> dict[str, object]:
+def _record(
+    loaded: LoadedModel, manifest: Path, cuts: Sequence[MonoCut], trials: Sequence[Trial], start: DecodingOptions
+) -> dict[str, object]:
+    """The content of decoder.json."""
+    made_with = provenance()
+    ordered = sorted(trials, key=lambda trial: trial.errors)
     return {
-        "manifest": str(manifest),
-        "utterances": len(cuts),
-        "reference_digest": reference_digest((cut.id, text_of(cut)) for cut in cuts),
-        "model": loaded.metadata["source"],
-        "model_sha256": loaded.metadata.get("sha256"),
+        "options": replace(start, **best_of(trials).weights).to_dict(),
+        "tokens": tokens_digest(loaded.tokenizer),
+        "tuned_on": {
+            "manifest": str(manifest),
+            "utterances": len(cuts),
+            "reference_digest": reference_digest((cut.id, text_of(cut)) for cut in cuts),
+            "model": loaded.metadata["source"],
+            "model_sha256": loaded.metadata.get("sha256"),
+        },
+        "trials": [{**asdict(trial), "wer": trial.wer} for trial in ordered],
+        "versions": made_with["versions"],
+        "commit": made_with["commit"],
     }
 
 

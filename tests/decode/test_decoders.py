@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,12 @@ def test_a_decoder_json_gives_its_options_back_and_names_a_changed_file(tmp_path
     options = DecodingOptions("beam", lm=lm, alpha=0.7, lexicon="lm", beam=17)
     write_json(tmp_path / "decoder.json", {"options": options.to_dict()})
     assert read_decoder(tmp_path / "decoder.json") == options
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("decoder.json", "words.arpa"):
+        (tmp_path / "elsewhere" / name).write_bytes((tmp_path / name).read_bytes())
     Path(lm).write_text(ARPA.replace("-0.5 A", "-0.4 A"))
+    moved = tmp_path / "elsewhere" / "words.arpa"
+    assert read_decoder(tmp_path / "elsewhere" / "decoder.json") == replace(options, lm=str(moved))
     with pytest.raises(InputError, match="words.arpa is not the file that it was"):
         read_decoder(tmp_path / "decoder.json")
     Path(lm).unlink()
