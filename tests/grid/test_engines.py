@@ -270,6 +270,26 @@ def test_a_named_engine_that_cannot_run_the_options_is_refused_with_its_reason(m
         module(x)
 
 
+@pytest.mark.parametrize(
+    ("engine", "options", "dtype", "reason"),
+    [
+        ("cpu", {}, torch.float64, "it computes in float32 or bfloat16, not in torch.float64"),
+        ("cpu", {"cell": "gru"}, torch.float32, "it has LSTM cells, not cell='gru'"),
+        ("cpu", {"priority": [0]}, torch.float32, "it has no priority"),
+        ("cpu", {"axes": 1, "bands": 2}, torch.float32, "it has no bands along its only axis"),
+        ("triton", {}, torch.float32, "the Triton kernels run on CUDA devices, not on cpu"),
+        ("triton", {"axes": 3}, torch.float32, "the Triton kernels scan 1 or 2 axes, not 3"),
+    ],
+)
+def test_a_native_engine_that_was_named_says_what_it_does_not_have(
+    engine: str, options: dict[str, Any], dtype: torch.dtype, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    module = GridLSTM(3, 2, engine=engine, **options).to(dtype)
+    with pytest.raises(ValueError, match=f"engine '{engine}' cannot run this: {reason}"):
+        module(torch.zeros(1, *[4] * module.options.axes, 3, dtype=dtype))
+
+
 def test_recurrent_dropout_is_an_option_for_engines_in_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     class WithoutDropout(Definition):
         @staticmethod
