@@ -44,8 +44,13 @@ class Weights(NamedTuple):
     bonus: float
 
 
-def read_nbest(path: Path | str, base: str = "total") -> list[NBest]:
+def read_nbest(path: Path | str, base: str = "total", limit: int | None = None) -> list[NBest]:
     """Read nbest.jsonl: objects with `id` and `nbest`, a list of objects with `text` and the score that `base` names.
+
+    Args:
+        path: of the file.
+        base: which score.
+        limit: how many texts of a list are taken, the first; None is all.
 
     Raises:
         InputError: the file cannot be read, holds no row, or a row is of another form; file and row are named.
@@ -53,8 +58,9 @@ def read_nbest(path: Path | str, base: str = "total") -> list[NBest]:
     lists = []
     for number, row in enumerate(read_jsonl(path), start=1):
         try:
-            texts = tuple(" ".join(entry["text"].split()) for entry in row["nbest"])
-            scores = np.array([entry[base] for entry in row["nbest"]], dtype=np.float64)
+            entries = row["nbest"][:limit]
+            texts = tuple(" ".join(entry["text"].split()) for entry in entries)
+            scores = np.array([entry[base] for entry in entries], dtype=np.float64)
             known = {name: row.get(name) for name in ("reference", "speaker", "seconds")}
             lists.append(NBest(Hypothesis(row["id"], texts[0], **known), texts, scores))
         except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
@@ -148,8 +154,10 @@ def halves(lists: Sequence[NBest]) -> list[int]:
 def main(arguments: Sequence[str]) -> int:
     """`asr lm rescore`."""
     options = _parser().parse_args(arguments)
+    if options.texts is not None and options.texts < 1:
+        raise InputError(f"--texts must be at least 1, got {options.texts}")
     model, _ = load_language_model(options.lm)
-    lists = read_nbest(options.nbest, options.base)
+    lists = read_nbest(options.nbest, options.base, options.texts)
     parts = halves(lists) if options.halves else [0] * len(lists)
     language = language_scores(lists, model)
     weights = _weights(options, model, lists, language, parts)
@@ -177,7 +185,7 @@ def _weights(
 ) -> list[Weights]:
     """The weights of every part of the lists: those given, or chosen on others."""
     if options.tune:
-        held_out = read_nbest(options.tune, options.base)
+        held_out = read_nbest(options.tune, options.base, options.texts)
         weights = tune(held_out, language_scores(held_out, model))
         print(f"chosen on {len(held_out)} utterances of {options.tune}: {weights}")
         return [weights]
@@ -208,6 +216,7 @@ def _record(options: argparse.Namespace, weights: Sequence[Weights]) -> dict[str
         "nbest": options.nbest,
         "lm": options.lm,
         "base": options.base,
+        "texts": options.texts,
         "tuned_on": "the other half" if options.halves else options.tune,
         "weights": [each._asdict() for each in weights],
     }
@@ -231,5 +240,6 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="choose both for each half of the speakers on the other half, and say what that brings",
     )
+    parser.add_argument("--texts", type=int, metavar="N", help="of each list, only the first N (default: all)")
     parser.add_argument("--base", choices=BASES, default="total", help="score that is added to (default: total)")
     return parser

@@ -96,6 +96,15 @@ def test_the_command_writes_what_it_chose_and_says_what_it_brought(tmp_path, mod
     assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl")[0].hypothesis == "B"
 
 
+def test_texts_behind_the_first_n_are_not_looked_at(tmp_path, model_folder):
+    lists = write_lists(tmp_path / "nbest.jsonl", [row("u", [("A", -1), ("A A", -1.1), ("B", -1.2)], "B")])
+    for limit, chosen in (("2", "A"), ("3", "B")):
+        assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--texts", limit]) == 0
+        assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl")[0].hypothesis == chosen
+    with pytest.raises(InputError, match="--texts must be at least 1, got 0"):
+        main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--texts", "0"])
+
+
 def test_weights_are_chosen_on_other_lists(tmp_path, model_folder, capsys):
     lists = write_lists(tmp_path / "nbest.jsonl", [row("u", [("A", -1), ("B", -1.4)])])
     other = write_lists(tmp_path / "other.jsonl", [row("v", [("A", -1), ("B", -1.9)], "B")])
