@@ -178,6 +178,16 @@ def test_the_number_of_prefixes_never_exceeds_the_beam():
     assert len(candidates) == 7
 
 
+def test_prefixes_far_below_the_best_are_dropped_whatever_is_decoded_beside_them():
+    several = [random_log_probs(0, 20, 4), np.log(np.full((3, 4), 0.25))]
+    for threshold in (1.0, 3.0):
+        search = BeamSearch(Spelling(LETTERS), Pruning(500, beam_threshold=threshold, token_threshold=None))
+        for candidates in search.decode(several):
+            totals = [candidate.total for candidate in candidates]
+            assert len(totals) > 1
+            assert max(totals) - min(totals) <= threshold
+
+
 def test_tokens_that_are_pruned_extend_no_prefix():
     log_probs = np.log([[0.5, 0.01, 0.3, 0.19]] * 2)
     search = BeamSearch(Spelling(LETTERS), Pruning(100, None, token_threshold=math.log(0.5 / 0.25)))
