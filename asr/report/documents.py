@@ -27,6 +27,7 @@ from asr.report.tables import UNKNOWN, duration, markdown_table, plain_table
 COMMANDS = {
     "compare": "asr.report.compare:main",
     "results": "asr.report.documents:main",
+    "robustness": "asr.robustness.command:main",
 }
 """Verbs whose Markdown a document may hold."""
 HEADINGS = ("run", "configuration", "seed", "epochs", "best dev WER", "training time", "machine", "commit")

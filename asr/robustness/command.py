@@ -11,9 +11,12 @@ from tqdm import tqdm
 
 from asr.data.cuts import check_sample_rates, load_waveform, read_cuts, speaker_of, text_of
 from asr.decode.commands import recorded_root, split_manifest
-from asr.decode.recognition import recognize
+from asr.decode.log_probs import tokens_digest
+from asr.decode.options import DecodingOptions, add_decoding_arguments, check_tokens, decoding_of
+from asr.decode.reading import Reader
+from asr.decode.recognition import reading_of, recognize
 from asr.errors import InputError
-from asr.files import write_json
+from asr.files import read_json, write_json
 from asr.model import LoadedModel, load_model
 from asr.provenance import provenance
 from asr.report.tables import markdown_table, plain_table
@@ -33,19 +36,45 @@ HEADINGS = ("audio", "utterances", "WER", "95 % interval", "CER", "substituted",
 
 def main(arguments: Sequence[str]) -> int:
     """`asr robustness`."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.model is None) == (options.show is None):
+        parser.error("give a model to measure, or --show FILE with what was measured before")
+    if options.show:
+        rows, note = _kept(options.show)
+        _print(rows, note, options.markdown)
+        return 0
+    decoding = decoding_of(options)
     loaded = load_model(options.model)
+    check_tokens(options.decoder_config, tokens_digest(loaded.tokenizer))
+    reader = Reader(reading_of(loaded, decoding))
     manifest = _manifest_of(options, loaded)
     utterances = _read(manifest, loaded, options.limit)
     conditions = _conditions(options, loaded.description.features.sample_rate, utterances)
-    rows = _measure_all(loaded, utterances, conditions, options)
-    table = [_cells(row) for row in rows]
-    print(markdown_table(HEADINGS, table) if options.markdown else plain_table(HEADINGS, table))
-    print(f"\n{_note(rows, options)}")
+    rows, note = _measure_all(loaded, reader, utterances, conditions, options), _note(decoding, options)
+    _print(rows, note, options.markdown)
     if options.json:
-        write_json(options.json, _record(rows, loaded, manifest, options))
+        write_json(options.json, _record(rows, note, loaded, decoding, manifest, options))
         print(f"wrote {options.json}", file=sys.stderr)
     return 0
+
+
+def _print(rows: Sequence[Row], note: str, markdown: bool) -> None:
+    table = [_cells(row) for row in rows]
+    print(f"{(markdown_table if markdown else plain_table)(HEADINGS, table)}\n\n{note}")
+
+
+def _kept(file: str) -> tuple[list[Row], str]:
+    """The rows and the note of a record that `--json` wrote.
+
+    Raises:
+        InputError: it cannot be read, or is another kind of file.
+    """
+    record = read_json(file)
+    try:
+        return [Row(**row) for row in record["rows"]], str(record["note"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{file} is no record that `asr robustness --json` wrote: {error}") from error
 
 
 def _manifest_of(options: argparse.Namespace, loaded: LoadedModel) -> Path:
@@ -98,12 +127,16 @@ def _recorded(manifest: str, rate: int) -> list[torch.Tensor]:
 
 
 def _measure_all(
-    loaded: LoadedModel, utterances: Sequence[Utterance], conditions: Sequence[Condition], options: argparse.Namespace
+    loaded: LoadedModel,
+    reader: Reader,
+    utterances: Sequence[Utterance],
+    conditions: Sequence[Condition],
+    options: argparse.Namespace,
 ) -> list[Row]:
     rate = loaded.description.features.sample_rate
 
     def recognise(waveforms: Sequence[torch.Tensor], names: Sequence[str]) -> list[str]:
-        return [found.text for found in recognize(loaded, waveforms, names)]
+        return [found.text for found in recognize(loaded, waveforms, names, reader)]
 
     total = len(utterances) * (len(conditions) + bool(options.minutes))
     with tqdm(total=total, desc="recognising", unit="utt", disable=None) as bar:
@@ -141,8 +174,11 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (row.condition, str(row.utterances), wer, interval, _percent(row.cer), *counts)
 
 
-def _note(rows: Sequence[Row], options: argparse.Namespace) -> str:
+def _note(decoding: DecodingOptions, options: argparse.Namespace) -> str:
     parts = ["Intervals: bootstrap over speakers where they are known."]
+    if decoding.decoder != "greedy":
+        files = ", ".join(f"{name.replace('_', ' ')} {Path(path).name}" for name, path in decoding.files().items())
+        parts.append(f"Decoder: {decoding.decoder}{f' ({files})' if files else ''}.")
     if any(noise in NOISES for noise in options.noise):
         parts.append("White, pink and babble noise are made here (babble of utterances of other speakers).")
     if options.minutes:
@@ -150,13 +186,22 @@ def _note(rows: Sequence[Row], options: argparse.Namespace) -> str:
     return " ".join(parts)
 
 
-def _record(rows: Sequence[Row], loaded: LoadedModel, manifest: Path, options: argparse.Namespace) -> dict[str, Any]:
+def _record(
+    rows: Sequence[Row],
+    note: str,
+    loaded: LoadedModel,
+    decoding: DecodingOptions,
+    manifest: Path,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
     return {
         "model": {"source": loaded.metadata["source"], "sha256": loaded.metadata.get("sha256")},
         "manifest": str(manifest),
         "seed": options.seed,
         "limit": options.limit,
+        "decoding": decoding.to_record(),
         "rows": [row.to_dict() for row in rows],
+        "note": note,
         **provenance(),
     }
 
@@ -167,7 +212,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Error rates of a recogniser on a split as it is, under noise, at other speeds, at a telephone's "
         "bandwidth, and in long recordings made of its utterances.",
     )
-    parser.add_argument("model", help="run folder, checkpoint or exported folder")
+    parser.add_argument("model", nargs="?", help="run folder, checkpoint or exported folder")
+    parser.add_argument("--show", metavar="FILE", help="print what --json kept, and measure nothing")
     parser.add_argument("--root", help="prepared corpus; default: the one the run was trained on")
     parser.add_argument("--split", default="test", help="split of the prepared corpus (default: test)")
     parser.add_argument("--cuts", help="any lhotse cuts (.jsonl, .jsonl.gz) instead of a split of the corpus")
@@ -188,6 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     parser.add_argument("--json", metavar="FILE", help="also write the rows, with what they were made with")
     parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
+    add_decoding_arguments(parser)
     return parser
 
 

@@ -97,7 +97,10 @@ def test_a_document_gets_the_tables_that_its_commands_print(run, capsys):
     [
         ("\n<!-- asr compare runs/* -->\n", "RESULTS.md, line 2: the table has no `<!-- end -->`"),
         (f"<!-- asr compare runs/* -->\n{TABLE.format('runs/*')}", "line 1: the table has no `<!-- end -->`"),
-        (TABLE.replace("compare", "doctor").format(""), "line 1: tables come from asr compare, asr results, not from"),
+        (
+            TABLE.replace("compare", "doctor").format(""),
+            "line 1: tables come from asr compare, asr results, asr robustness, not",
+        ),
         (f"x\n{TABLE.format('nowhere/*')}", "line 2: nothing matches 'nowhere/*'"),
         (TABLE.format("runs/none"), "line 1: cannot read runs/none"),
         (TABLE.format("runs/reader --nonsense"), "is wrong usage"),
@@ -109,3 +112,14 @@ def test_what_is_wrong_with_a_document_is_said_with_its_line_and_the_document_is
     assert main(["results", "write", "RESULTS.md"]) == 1
     assert message in capsys.readouterr().err
     assert Path("RESULTS.md").read_text() == text
+
+
+def test_a_kept_record_of_robustness_is_a_table_of_a_document(run, tmp_path, capsys):
+    condition = {"condition": "white 10 dB", "utterances": 4, "words": 8, "errors": 2, "wer": 0.25, "cer": 0.1}
+    counts = {"substitutions": 1, "deletions": 1, "insertions": 0, "lower": 0.125, "upper": 0.5}
+    write_json(run / "robustness.json", {"rows": [condition | counts], "note": "A note."})
+    assert main(["results", "collect", str(run), "-o", "results"]) == 0
+    write_text("page.md", "<!-- asr robustness --show results/reader/robustness.json -->\n<!-- end -->\n")
+    assert main(["results", "write", "page.md"]) == 0
+    assert "| white 10 dB | 4 | 25.00 % (2/8) | 12.5 to 50.0 | 10.00 % | 1 | 1 | 0 |" in Path("page.md").read_text()
+    assert main(["results", "write", "page.md", "--check"]) == 0

@@ -45,6 +45,47 @@ def test_a_limit_spreads_the_utterances_over_the_split(root, model, tmp_path):
     assert (row["condition"], row["utterances"]) == ("unchanged", 5)
 
 
+def test_decoding_is_as_asked_for_and_recorded(root, model, tmp_path, capsys):
+    few = ["--noise", "--speed", "--rate", "--minutes", "0", "--limit", "5"]
+    lexicon, file = tmp_path / "words.txt", tmp_path / "robustness.json"
+    lexicon.write_text("A\n")
+    options = [*few, "--decoder", "beam", "--lexicon", str(lexicon), "--json", str(file)]
+    assert main(["robustness", str(model), "--root", str(root), *options]) == 0
+    record = read_json(file)
+    assert record["rows"][0]["errors"] > 0, "the greedy decoder makes none, but may write any word"
+    assert record["decoding"]["lexicon"]["path"] == str(lexicon)
+    assert "Decoder: beam (lexicon words.txt)." in capsys.readouterr().out
+    assert main(["robustness", str(model), "--root", str(root), *few, "--json", str(file)]) == 0
+    assert read_json(file)["decoding"] == "greedy"
+
+
+@pytest.mark.parametrize("form", [[], ["--markdown"]])
+def test_a_kept_record_is_shown_as_it_was_printed(root, model, tmp_path, form, capsys):
+    file = tmp_path / "robustness.json"
+    options = ["--noise", "--speed", "--minutes", "0", "--limit", "5", "--json", str(file), *form]
+    assert main(["robustness", str(model), "--root", str(root), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "8000 Hz" in printed
+    assert main(["robustness", "--show", str(file), *form]) == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_only_records_of_robustness_are_shown(tmp_path, capsys):
+    file = tmp_path / "scores.json"
+    for content in ("{}", "[]", '{"rows": [{"wer": 1}], "note": ""}'):
+        file.write_text(content)
+        assert main(["robustness", "--show", str(file)]) == 1
+        assert f"{file} is no record that `asr robustness --json` wrote" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["model", "--show", "robustness.json"]])
+def test_there_is_either_a_model_or_a_record(arguments, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["robustness", *arguments])
+    assert error.value.code == 2
+    assert "--show FILE" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
