@@ -9,6 +9,9 @@ that are left out. The lines of `--exclude` are left out everywhere, and `--marg
 All models see the same batches in the same order, by the same optimiser, engine and number of trials of the learning
 rate. Each trains for the same CPU time, one thread, measurements not counted; the weights that are measured are
 averages. What is done is kept in the folder, one JSON file a model, and is not done again.
+
+CPU time depends on what else the machine does. `--time` therefore times some steps of all models by turns, and keeps
+their speeds; from then on times in the table and the plot are characters over these speeds.
 """
 
 import argparse
@@ -19,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -129,7 +133,7 @@ def build(net: str, layers: int, parameters: int, alphabet: str, seed: int) -> C
 
 def run(net: str, layers: int, texts: Texts, options: argparse.Namespace) -> dict[str, Any]:
     """Try the learning rates, train at the better one, write the result and the model; or read the result."""
-    name = f"{net.replace(' ', '_')}_{layers}"
+    name = name_of(net, layers)
     file = options.output / f"{name}.json"
     settings = {"parameters": options.parameters, "seconds": options.seconds, "trial_seconds": options.trial_seconds}
     settings |= {"seed": options.seed, "rates": list(RATES), "text": texts.counts}
@@ -168,23 +172,33 @@ def run(net: str, layers: int, texts: Texts, options: argparse.Namespace) -> dic
     return result
 
 
-def speeds(options: argparse.Namespace, texts: Texts, rounds: int = 5) -> str:
-    """Characters a second in training, the median of some rounds, by turns: as Markdown."""
-    names = [(net, layers) for layers in options.layers for net in options.nets]
-    trainings = []
-    for net, layers in names:
+def measure_speeds(options: argparse.Namespace, texts: Texts, rounds: int = 5) -> dict[str, float]:
+    """Characters a second in training by net and layers, the median of some rounds, by turns."""
+    trainings = {}
+    for net, layers in ((net, layers) for layers in options.layers for net in options.nets):
         model = build(net, layers, options.parameters, texts.alphabet, options.seed)
-        trainings.append(Training(model, model.encode(texts.training), TrainingOptions(streams=STREAMS)))
-    seen: list[list[float]] = [[] for _ in trainings]
+        trainings[name_of(net, layers)] = Training(
+            model, model.encode(texts.training), TrainingOptions(streams=STREAMS)
+        )
+    seen: dict[str, list[float]] = {name: [] for name in trainings}
     for _ in range(rounds + 1):  # the first of them warms up
-        for training, rates in zip(trainings, seen, strict=True):
+        for name, training in trainings.items():
             seconds, characters = training.seconds, training.characters
             training.until(characters=characters + 1)
-            rates.append((training.characters - characters) / (training.seconds - seconds))
-    rows = [
-        f"| {net} | {layers} | {median(rates[1:]):,.0f} |" for (net, layers), rates in zip(names, seen, strict=True)
-    ]
-    return "\n".join(["| model | layers | characters a second |", "|---|---|---|", *rows])
+            seen[name].append((training.characters - characters) / (training.seconds - seconds))
+    return {name: median(rates[1:]) for name, rates in seen.items()}
+
+
+def name_of(net: str, layers: int) -> str:
+    return f"{net.replace(' ', '_')}_{layers}"
+
+
+def timed(result: dict[str, Any], speeds: dict[str, float]) -> dict[str, Any]:
+    """The result with all points at the times at which they would be at the measured speed, if there is one."""
+    last = result["points"][-1]
+    speed = speeds.get(name_of(result["net"], result["layers"]), last["characters"] / last["seconds"])
+    points = [point | {"seconds": point["characters"] / speed} for point in result["points"]]
+    return result | {"points": points, "speed": speed}
 
 
 def measure_on(codes: Tensor) -> Callable[[CharacterLanguageModel], float]:
@@ -203,25 +217,34 @@ def difference(result: dict[str, Any], other: dict[str, Any]) -> str:
     return f"{saved.mean():+.3f} ± {1.96 * saved.std() / len(saved) ** 0.5:.3f}"
 
 
+def at_seconds(result: dict[str, Any], seconds: float) -> float:
+    """Bits per character on the unseen text at a time, interpolated over the logarithm of time."""
+    times = np.log([point["seconds"] for point in result["points"]])
+    return float(np.interp(np.log(seconds), times, [point["unseen_bits"] for point in result["points"]]))
+
+
 def table(results: Sequence[dict[str, Any]]) -> str:
-    """A row a model, as Markdown."""
+    """A row a model, as Markdown. The equal time of nets of one depth is the longest that all of them have."""
     counts = [count for count in COUNTS if any(at_characters(result, count) is not None for result in results)]
-    head = ["model", "layers", "size", "parameters", "rate (bits in the trials)", "characters", "characters a second"]
-    head += ["bits at equal time", "better than the lstm by", *(f"bits at {count / 1e6:g} M" for count in counts)]
+    head = ["model", "layers", "size", "parameters", "rate (bits in the trials)", "characters a second"]
+    head += ["trained on", "bits at its end", "less than the lstm", "bits at equal time"]
+    head += [f"bits at {count / 1e6:g} M" for count in counts]
     rows = [head, ["---"] * len(head)]
     for result in results:
-        last, lstm = result["points"][-1], [r for r in results if (r["net"], r["layers"]) == ("lstm", result["layers"])]
+        alike = [other for other in results if other["layers"] == result["layers"]]
+        seconds = min(other["points"][-1]["seconds"] for other in alike)
+        lstm = [other for other in alike if other["net"] == "lstm" != result["net"]]
         trials = ", ".join(f"{float(rate):g}: {bits:.3f}" for rate, bits in result["trials"].items())
         row = [result["net"], str(result["layers"]), str(result["size"]), f"{result['parameters']:,}"]
-        row += [f"{result['training']['learning_rate']:g} ({trials})", f"{last['characters'] / 1e6:.2f} M"]
-        row += [f"{last['characters'] / last['seconds']:,.0f}", f"{last['unseen_bits']:.3f}"]
-        row += [difference(result, lstm[0]) if lstm and result["net"] != "lstm" else ""]
+        row += [f"{result['training']['learning_rate']:g} ({trials})", f"{result['speed']:,.0f}"]
+        row += [f"{result['points'][-1]['characters'] / 1e6:.2f} M", f"{result['points'][-1]['unseen_bits']:.3f}"]
+        row += [difference(result, lstm[0]) if lstm else "", f"{at_seconds(result, seconds):.3f} ({seconds:.0f} s)"]
         rows.append(row + [f"{b:.3f}" if (b := at_characters(result, count)) is not None else "" for count in counts])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def draw(results: Sequence[dict[str, Any]], file: Path) -> None:
-    """Bits per character on the unseen text against CPU time and against characters; a row of axes a depth."""
+    """Bits per character on the unseen text against time and against characters; a row of axes a depth."""
     depths = sorted({result["layers"] for result in results})
     figure = Figure(figsize=(8, 3.2 * len(depths)), layout="constrained")
     axes = figure.subplots(len(depths), 2, sharey=True, squeeze=False)
@@ -250,18 +273,20 @@ def main() -> None:
     parser.add_argument("--trial-seconds", type=float, default=24.0, help="CPU time of each trial of a learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--time", action="store_true", help="only time a few steps of all models, by turns")
+    parser.add_argument("--time", action="store_true", help="only time steps of all models, by turns")
     options = parser.parse_args()
     torch.set_num_threads(1)
     excluded = {line for path in options.exclude for line in read_lines(path)}
     texts = split(read_lines(options.text), excluded, options.margin)
     print(json.dumps(texts.counts), flush=True)
     if options.time:
-        print(speeds(options, texts))
+        write_json(options.output / "speeds.json", measure_speeds(options, texts))
         return
     for name in ("training", "tuning", "unseen"):  # for other language models
         write_text(options.output / f"{name}.txt", getattr(texts, name))
     results = [run(net, layers, texts, options) for layers in options.layers for net in options.nets]
+    speeds = read_json(options.output / "speeds.json") if (options.output / "speeds.json").is_file() else {}
+    results = [timed(result, speeds) for result in results]
     print(table(results))
     if options.plot:
         draw(results, options.plot)

@@ -84,9 +84,25 @@ def test_each_model_is_trained_once_and_kept_and_a_table_and_a_plot_are_made(com
     assert {name for name in kept if kept[name] != again[name]} == {"grid_1"}
 
 
-def test_models_can_be_timed_without_training_them(command, tmp_path, capsys):
+def test_models_can_be_timed_without_training_them_and_times_are_of_these_speeds(command, tmp_path, capsys):
     sys.argv.append("--time")
     command()
-    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
-    assert [row[0] for row in rows] == ["| model", "| lstm", "| grid", "| tied grid"]
-    assert not (tmp_path / "out").exists()
+    speeds = json.loads((tmp_path / "out" / "speeds.json").read_text())
+    assert list(speeds) == ["lstm_1", "grid_1", "tied_grid_1"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["speeds.json"]
+    (tmp_path / "out" / "speeds.json").write_text(json.dumps({"lstm_1": 50.0, "grid_1": 100.0, "tied_grid_1": 1e-3}))
+    sys.argv.pop()
+    capsys.readouterr()
+    command()
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
+    assert [row[5] for row in rows] == ["50", "100", "0"]
+
+
+def test_bits_between_two_points_are_interpolated_over_the_logarithm_of_time():
+    result = {"net": "lstm", "layers": 1, "points": []}
+    for characters, bits in ((100, 4.0), (10_000, 2.0)):
+        result["points"].append({"seconds": 7.0, "characters": characters, "unseen_bits": bits})
+    timed = CHARACTERS["timed"](result, {"lstm_1": 100.0})
+    assert [point["seconds"] for point in timed["points"]] == [1.0, 100.0]
+    assert CHARACTERS["at_seconds"](timed, 10.0) == pytest.approx(3.0)
+    assert CHARACTERS["timed"](result, {})["speed"] == pytest.approx(10_000 / 7)
