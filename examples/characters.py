@@ -42,6 +42,8 @@ COLORS = {"lstm": "#E69F00", "grid": "#0072B2", "tied grid": "#009E73"}
 RATES = (4e-3, 1.2e-2)
 MARKS = [n / 10 for n in (0.5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)]
 """Of the CPU time, where the curves are measured."""
+TICKS = [0.1, 0.2, 0.5, 1, 2, 5]
+"""Of the axis of characters, in millions."""
 COUNTS = [500_000, 1_000_000, 2_000_000, 4_000_000, 8_000_000]
 """Characters trained on, where they are measured as well."""
 PARTS, GAP, TUNING, UNSEEN = 5, 0.02, 0.02, 0.03
@@ -247,7 +249,7 @@ def draw(results: Sequence[dict[str, Any]], file: Path) -> None:
     """Bits per character on the unseen text against time and against characters; a row of axes a depth."""
     depths = sorted({result["layers"] for result in results})
     figure = Figure(figsize=(8, 3.2 * len(depths)), layout="constrained")
-    axes = figure.subplots(len(depths), 2, sharey=True, squeeze=False)
+    axes = figure.subplots(len(depths), 2, sharey=True, sharex="col", squeeze=False)
     for row, layers in zip(axes, depths, strict=True):
         for result in (result for result in results if result["layers"] == layers):
             y = [point["unseen_bits"] for point in result["points"]]
@@ -256,6 +258,8 @@ def draw(results: Sequence[dict[str, Any]], file: Path) -> None:
                 ax.plot(x, y, marker=".", color=COLORS[result["net"]], label=result["net"])
         row[0].set(ylabel="bits per character, unseen", title=f"{layers} layers", xlabel="CPU minutes of training")
         row[1].set(title=f"{layers} layers", xlabel="million characters trained on", xscale="log")
+        row[1].set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+        row[1].minorticks_off()
         row[0].legend(frameon=False)
     figure.savefig(file, dpi=110)
 
