@@ -11,7 +11,7 @@ from asr.decode.hypotheses import read_hypotheses
 from asr.files import read_json, write_json, write_text
 from asr.provenance import provenance
 from asr.score.references import read_references, with_references
-from asr.score.scores import Scores, format_alignments, format_rate, format_utterance, score
+from asr.score.scores import Scores, format_alignments, format_rate, format_utterance, name_some, score
 from asr.text import normalizer
 
 WORST = 3
@@ -68,14 +68,25 @@ def summary(scores: Scores) -> str:
         f"WER {format_rate(words)}: {words.substitutions} substitutions, {words.deletions} deletions, "
         f"{words.insertions} insertions",
         f"CER {format_rate(characters)}, spaces included",
-        f"{len(scores.utterances)} utterances, {len(scores.speakers)} speakers, "
+        f"{len(scores.utterances)} utterances, {_speakers(scores)}, "
         f"{sum(utterance.words.errors > 0 for utterance in scores.utterances)} utterances with errors",
     ]
     empty = [utterance.id for utterance in scores.utterances if utterance.words.length == 0]
     if empty:
-        lines.append(f"{len(empty)} empty references ({empty[0]}, ...): what was recognised there counts as insertions")
+        lines.append(
+            f"{len(empty)} empty references ({name_some(empty, 3)}): what was recognised there counts as insertions"
+        )
     worst = [utterance for utterance in scores.worst()[:WORST] if utterance.words.errors]
     return "\n".join(lines + ["\n" + format_utterance(utterance).rstrip() for utterance in worst])
+
+
+def _speakers(scores: Scores) -> str:
+    """How many there are, as far as that is known."""
+    names = [utterance.speaker for utterance in scores.utterances]
+    known, unknown = len({name for name in names if name}), sum(not name for name in names)
+    if not known:
+        return "speakers not known"
+    return f"{known} speakers" + (f" and {unknown} utterances of unknown ones" if unknown else "")
 
 
 def _parser() -> argparse.ArgumentParser:

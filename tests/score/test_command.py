@@ -41,12 +41,20 @@ def test_the_three_worst_utterances_are_printed_and_right_ones_are_not(tmp_path,
     printed = capsys.readouterr().out
     assert [name for name in ("u5", "u4", "u3", "u2", "u1", "right") if f"\n{name}: " in printed] == ["u5", "u4", "u3"]
     assert printed.index("u5: ") < printed.index("u4: ") < printed.index("u3: ")
-    assert "6 utterances, 1 speakers, 5 utterances with errors" in printed
+    assert "6 utterances, speakers not known, 5 utterances with errors" in printed
+
+
+def test_speakers_are_counted_as_far_as_they_are_known(tmp_path, capsys):
+    rows = [Hypothesis(f"u{n}", "A", "A", speaker) for n, speaker in enumerate(["ann", "bob", "ann", None])]
+    for number, said in ((3, "2 speakers,"), (4, "2 speakers and 1 utterances of unknown ones,")):
+        write_hypotheses(tmp_path / "h.jsonl", rows[:number])
+        main([str(tmp_path / "h.jsonl")])
+        assert f"{number} utterances, {said}" in capsys.readouterr().out
 
 
 def test_empty_references_are_stated(hypotheses, capsys):
     main([str(hypotheses)])
-    assert "1 empty references (u3, ...): what was recognised there counts as insertions" in capsys.readouterr().out
+    assert "1 empty references (u3): what was recognised there counts as insertions" in capsys.readouterr().out
 
 
 def test_alignments_are_written_when_asked_for(hypotheses, tmp_path, capsys):
