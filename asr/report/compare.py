@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -207,12 +208,16 @@ def add_statistics(parser: argparse._ArgumentGroup) -> None:
 
 
 def _draws(text: str) -> int:
-    if int(text) < 100:
-        raise argparse.ArgumentTypeError("fewer than 100 draws give no interval")
+    if not text.isdecimal() or int(text) < 100:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 100, since fewer give no interval, got {text}")
     return int(text)
 
 
 def _percent(text: str) -> float:
-    if not 50 <= float(text) < 100:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 50 <= value < 100:
         raise argparse.ArgumentTypeError(f"expected percents of at least 50 and below 100, got {text}")
-    return float(text)
+    return value

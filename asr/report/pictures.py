@@ -115,7 +115,7 @@ def read_groups(path: Path | str) -> dict[str, str]:
     """Read speaker -> family from a table with tab-separated columns of these names (among others).
 
     Raises:
-        InputError: the file cannot be read or lacks a column.
+        InputError: the file cannot be read or lacks a column, or a speaker has no family.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -123,9 +123,15 @@ def read_groups(path: Path | str) -> dict[str, str]:
             missing = {"speaker", "family"} - set(table.fieldnames or ())
             if missing:
                 raise InputError(f"--groups {path}: no column {', '.join(sorted(missing))} (tab-separated)")
-            return {row["speaker"]: row["family"] for row in table}
+            families = {row["speaker"]: row["family"] for row in table}
     except OSError as error:
         raise InputError(f"--groups {path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"--groups {path} is no table of UTF-8 text: {error}") from error
+    alone = next((speaker for speaker, family in families.items() if not family), None)
+    if alone is not None:
+        raise InputError(f"--groups {path}: the speaker {alone!r} has no family")
+    return families
 
 
 def group_errors(scores: Scores, groups: Mapping[str, str] | None) -> dict[str, ErrorCounts]:

@@ -66,7 +66,9 @@ def systems_of(
     names = [system.name for system in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise InputError(f"two systems of the comparison are called {twice!r}: name them with --group NAME=RUN,RUN")
+        raise InputError(
+            f"two systems of the comparison are called {twice!r}: give another name, --seeds-of NAME=RUN,RUN"
+        )
     return found
 
 

@@ -178,6 +178,8 @@ def test_a_run_in_two_groups_and_one_given_twice_are_refused(make):
         main(["--seeds-of", f"m={a},{b}", "--seeds-of", f"n={a},{b}"])
     with pytest.raises(InputError, match="a was given twice"):
         main([str(a), str(b), str(a)])
+    with pytest.raises(InputError, match=r"called 'b': give another name, --seeds-of NAME=RUN,RUN"):
+        main([str(b), "--seeds-of", f"b={a}"])
     with pytest.raises(InputError, match="no run to compare"):
         main([])
 
@@ -222,11 +224,20 @@ def test_the_level_changes_intervals_and_verdicts_as_it_says(make, compare):
     assert "rejects that there is none at 10 %" in printed
 
 
-@pytest.mark.parametrize("options", [["--level", "100"], ["--draws", "5"], ["--common", "--picture", "x.png"]])
-def test_options_that_make_no_sense_are_usage_errors(options, capsys):
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--level", "100"], "at least 50 and below 100, got 100"),
+        (["--level", "much"], "at least 50 and below 100, got much"),
+        (["--draws", "5"], "at least 100, since fewer give no interval, got 5"),
+        (["--draws", "1e4"], "at least 100, since fewer give no interval, got 1e4"),
+        (["--common", "--picture", "x.png"], "does not go with --common"),
+    ],
+)
+def test_options_that_make_no_sense_are_usage_errors(options, named, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["a", *options])
-    assert "error:" in capsys.readouterr().err
+    assert named in capsys.readouterr().err
 
 
 def test_the_same_seed_prints_the_same_bytes_and_another_one_other_intervals(make, compare):

@@ -128,11 +128,17 @@ def test_group_errors_add_up_whatever_the_groups():
 
 @pytest.mark.parametrize(
     ("content", "named"),
-    [("speaker\tvoice\n1\tx\n", "no column family"), ("", "no column family, speaker"), (None, "cannot be read")],
+    [
+        (b"speaker\tvoice\n1\tx\n", "no column family"),
+        (b"", "no column family, speaker"),
+        (None, "cannot be read"),
+        (b"speaker\tfamily\n1\tx\n2\n", "speaker '2' has no family"),
+        (b"\xff\xfe", "no table of UTF-8 text"),
+    ],
 )
-def test_a_table_of_families_that_lacks_columns_is_refused(tmp_path, content, named):
+def test_a_table_of_families_that_is_none_is_refused(tmp_path, content, named):
     if content is not None:
-        (tmp_path / "voices.tsv").write_text(content)
+        (tmp_path / "voices.tsv").write_bytes(content)
     with pytest.raises(InputError, match=named):
         read_groups(tmp_path / "voices.tsv")
 
