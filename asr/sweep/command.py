@@ -254,8 +254,12 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{index}\t{slot.name}\t{RunPlace(sweep.folder, slot.name).state}")
         return 0
     try:
+        launcher = shlex.split(options.launcher)
+    except ValueError as error:
+        raise InputError(f"--launcher {options.launcher!r} cannot be read: {error}") from error
+    try:
         with Processes() as processes:
-            session = Session(sweep, processes, shlex.split(options.launcher), measuring=not options.plan)
+            session = Session(sweep, processes, launcher, measuring=not options.plan)
             return _run(session, chosen, options.plan)
     except Interruption as interruption:
         print(interruption, file=sys.stderr)

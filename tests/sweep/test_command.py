@@ -155,10 +155,11 @@ def test_index_and_only_take_some_runs_and_the_last_one_compares_all(
     assert capfd.readouterr().out.splitlines()[-2:] == ["0\tlstm-seed0\tto do", "1\tgru-seed0\tfinished"]
     assert sweep(path, "--only", "lstm-seed0") == 0
     assert "gru-seed0" in (tmp_path / "runs" / "comparison-test.txt").read_text()
-    assert sweep(path, "--index", "2") == sweep(path, "--only", "grid") == 1
+    assert sweep(path, "--index", "2") == sweep(path, "--only", "grid") == sweep(path, "--launcher", "'srun") == 1
     said = capfd.readouterr().err
     assert "--index must lie between 0 and 1" in said
     assert "--only grid: " in said
+    assert """--launcher "'srun" cannot be read: No closing quotation""" in said
 
 
 def test_the_plan_is_printed_and_nothing_is_written(
