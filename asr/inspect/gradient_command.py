@@ -22,7 +22,13 @@ def main(arguments: Sequence[str]) -> int:
     for name, least in (("hidden_size", 1), ("reach", 1), ("layers", 1), ("seeds", 1)):
         if getattr(options, name) < least:
             raise InputError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(options, name)}")
-    loaded = [(Path(path).name, load_model(path).model.encoder) for path in options.runs]
+    names = [Path(path).resolve().name for path in options.runs]
+    if len(set(names)) < len(names):
+        names = options.runs
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice} was given twice")
+    loaded = [(name, load_model(path).model.encoder) for name, path in zip(names, options.runs, strict=True)]
     settings = [
         Setting(options.hidden_size, options.reach, options.layers, bias, options.seeds) for bias in options.forget_bias
     ]

@@ -1,5 +1,7 @@
 """`asr inspect` and `asr gradients` as a user runs them."""
 
+import shutil
+
 import numpy as np
 import pytest
 import soundfile
@@ -97,6 +99,16 @@ def test_gradients_are_drawn_printed_and_written_at_initialisation_and_trained(f
     printed = capsys.readouterr().out
     assert printed.count("Grid LSTM, memory along depth") == 2
     assert "grid: grid" in printed
+
+
+def test_runs_of_equal_folder_names_have_curves_of_their_own(folder, tmp_path, monkeypatch):
+    shutil.copytree(folder / "grid", tmp_path / "other" / "grid")
+    monkeypatch.chdir(tmp_path)
+    runs = [str(folder / "grid"), "other/grid"]
+    assert gradients([*runs, "-o", "g.png", "--json", "g.json", *SIZES]) == 0
+    assert set(read_json("g.json")["trained"]) == {f"{run}: {part}" for run in runs for part in ("encoder", "grid")}
+    with pytest.raises(InputError, match="other/grid was given twice"):
+        gradients(["other/grid", "other/grid", "-o", "g.png", *SIZES])
 
 
 def test_sizes_below_one_are_refused(tmp_path):
