@@ -28,6 +28,9 @@ class MultidimensionalLSTMEncoder(Encoder):
         hidden_size: width of the cells' hidden and memory vectors.
         num_layers: multidimensional layers.
         cell: "stable" (forgets a convex combination of the memories; Leifert et al. 2016) or "sum" (Graves 2007).
+        output_gate: "outside" the tanh (usual) or "inside".
+        peepholes: whether the gates see the memory (Graves 2007).
+        cell_clip: bound of the memory; None is none.
         bands: of the frequency blocks, with weights of their own.
         bidirectional_time: whether each layer also scans backward in time.
         bidirectional_frequency: whether it also scans from high to low frequencies.
@@ -40,6 +43,8 @@ class MultidimensionalLSTMEncoder(Encoder):
         lstm_bidirectional: whether they also run backward.
         layer_norm: normalise the output of every layer.
         dropout: probability, on the output of every layer.
+        recurrent_dropout: probability, on the hidden vectors inside the multidimensional layers; see
+            `asr.grid.MultidimensionalLSTM`.
 
     Raises:
         InputError: an option's value is wrong; the message names both.
@@ -57,6 +62,9 @@ class MultidimensionalLSTMEncoder(Encoder):
         hidden_size: int = 64,
         num_layers: int = 2,
         cell: Literal["stable", "sum"] = "stable",
+        output_gate: Literal["outside", "inside"] = "outside",
+        peepholes: bool = False,
+        cell_clip: float | None = None,
         bands: int = 1,
         bidirectional_time: bool = True,
         bidirectional_frequency: bool = True,
@@ -69,6 +77,7 @@ class MultidimensionalLSTMEncoder(Encoder):
         lstm_bidirectional: bool = True,
         layer_norm: bool = True,
         dropout: float = 0.1,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.num_features = num_features
@@ -80,12 +89,16 @@ class MultidimensionalLSTMEncoder(Encoder):
             hidden_size,
             num_layers,
             cell=cell,
+            output_gate=output_gate,
+            peepholes=peepholes,
+            cell_clip=cell_clip,
             bands=at_most_blocks(bands, blocks),
             bidirectional=[bidirectional_time, bidirectional_frequency],
             merge=merge,
             forget_bias=forget_bias,
             layer_norm=layer_norm,
             dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
         )
         parts = scans_from_high(self.grid.directions, merge) if gather == "last" else ()
         self.gather = FrequencyGather(blocks, self.grid.output_size, gather, projection_size, dropout, parts)

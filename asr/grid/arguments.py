@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from asr.grid.options import Direction, GridOptions, GridState
+from asr.grid.options import Direction, GridOptions, GridState, MultidimensionalOptions, Options
 
 
 def at_least(name: str, value: int, minimum: int) -> int:
@@ -98,9 +98,8 @@ def grid_options(options: GridOptions) -> GridOptions:
     at_least("bands", options.bands, 1)
     one_of("cell", options.cell, ("lstm", "gru", "rnn"))
     one_of("depth", options.depth, ("none", "lstm", "gru", "relu", "tanh", "identity"))
-    one_of("output_gate", options.output_gate, ("outside", "inside"))
-    yes_or_no(shared=options.shared, peepholes=options.peepholes, coupled=options.coupled)
-    probability("recurrent_dropout", options.recurrent_dropout)
+    yes_or_no(shared=options.shared)
+    _check_cell(options)
     if options.recurrent_depth and options.depth != options.cell:
         raise ValueError(f"depth {options.depth!r} needs cell {options.depth!r}, got cell {options.cell!r}")
     if options.axes == 0:
@@ -108,6 +107,36 @@ def grid_options(options: GridOptions) -> GridOptions:
     _check_priority(options)
     _check_lstm_alone(options)
     return options
+
+
+def multidimensional_options(options: MultidimensionalOptions) -> MultidimensionalOptions:
+    """The options of a multidimensional LSTM's layers.
+
+    Raises:
+        ValueError: a value is wrong, or some of them exclude each other; the message names them.
+    """
+    at_least("axes", options.axes, 1)
+    at_least("hidden_size", options.hidden_size, 1)
+    at_least("bands", options.bands, 1)
+    one_of("cell", options.cell, ("stable", "sum"))
+    _check_cell(options)
+    if options.coupled and options.forget_gates > 1:
+        cause = f"cell 'sum' with axes={options.axes} has {options.forget_gates}"
+        raise ValueError(f"coupled=True needs one forget gate, whose complement is the input gate, but {cause}")
+    return options
+
+
+def _check_cell(options: Options) -> None:
+    """The values of options that both kinds of layers have for their cells."""
+    one_of("output_gate", options.output_gate, ("outside", "inside"))
+    yes_or_no(peepholes=options.peepholes, coupled=options.coupled)
+    probability("recurrent_dropout", options.recurrent_dropout)
+    if options.cell_clip is not None and not (_finite(options.cell_clip) and options.cell_clip > 0):
+        raise ValueError(f"cell_clip must be a positive number or None, got {options.cell_clip!r}")
+    at_least("proj_size", options.proj_size, 0)
+    if options.proj_size >= options.hidden_size:
+        limit = f"hidden_size {options.hidden_size}"
+        raise ValueError(f"proj_size must be smaller than {limit}, or 0 for none, got {options.proj_size}")
 
 
 def _check_without_axes(options: GridOptions) -> None:
@@ -131,12 +160,6 @@ def _check_priority(options: GridOptions) -> None:
 
 
 def _check_lstm_alone(options: GridOptions) -> None:
-    if options.cell_clip is not None and not (_finite(options.cell_clip) and options.cell_clip > 0):
-        raise ValueError(f"cell_clip must be a positive number or None, got {options.cell_clip!r}")
-    at_least("proj_size", options.proj_size, 0)
-    if options.proj_size >= options.hidden_size:
-        limit = f"hidden_size {options.hidden_size}"
-        raise ValueError(f"proj_size must be smaller than {limit}, or 0 for none, got {options.proj_size}")
     for name in ("output_gate", "peepholes", "coupled", "cell_clip", "proj_size"):
         value = getattr(options, name)
         if value not in ("outside", False, None, 0):

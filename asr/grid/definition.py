@@ -122,20 +122,40 @@ def grid_cell(weights: LayerWeights, options: GridOptions) -> Cell:
 
 
 def multidimensional_cell(weights: LayerWeights, options: MultidimensionalOptions) -> Cell:
-    """One memory for all axes; rows of the weights: i, f_1 ... f_A (stable: f, l_1 ... l_{A-1}), g, o."""
+    """One memory for all axes; rows of the weights: i, f_1 ... f_A (stable: f, l_1 ... l_{A-1}), g, o.
+
+    Coupled, there is no i. Peepholes are those of i and of f, a block for each memory that is forgotten, and of o. The
+    stable cell combines the memories that arrive before it forgets, and is from there on the LSTM of one dimension.
+    """
+    forgotten = options.forget_gates
 
     def cell(arriving: Arriving) -> Leaving:
-        gates = weights.weight_hh @ torch.cat(arriving.hidden) + weights.weight_ih @ arriving.x + weights.bias
-        i, *forget, g, o = gates.chunk(options.gates)
-        if options.cell == "sum":
-            kept = sum((f.sigmoid() * m for f, m in zip(forget, arriving.memory, strict=True)), torch.zeros_like(g))
-        else:
-            kept = arriving.memory[-1]
-            for mix, m in zip(reversed(forget[1:]), reversed(arriving.memory[:-1]), strict=True):
+        seen = [h if arriving.mask is None else arriving.mask[axis] * h for axis, h in enumerate(arriving.hidden)]
+        gates = weights.weight_hh @ torch.cat(seen) + weights.weight_ih @ arriving.x + weights.bias
+        *pre_i, g, o = gates.chunk(options.gates)
+        pre_f, mixing = pre_i[-options.axes :][:forgotten], pre_i[-options.axes :][forgotten:]
+        pre_i = pre_i[: -options.axes]
+        memories = arriving.memory
+        if options.cell == "stable":
+            kept = memories[-1]
+            for mix, m in zip(reversed(mixing), reversed(memories[:-1]), strict=True):
                 kept = mix.sigmoid() * m + (1 - mix.sigmoid()) * kept
-            kept = forget[0].sigmoid() * kept
-        memory = kept + i.sigmoid() * g.tanh()
-        hidden = o.sigmoid() * memory.tanh()
+            memories = [kept]
+        blocks = [torch.zeros_like(g)] * options.peephole_blocks
+        if weights.peephole is not None:
+            blocks = list(weights.peephole.chunk(options.peephole_blocks))
+        p_i, p_f, p_o = blocks[: -forgotten - 1], blocks[-forgotten - 1 : -1], blocks[-1]
+        forget = [torch.sigmoid(pre + p * m) for pre, p, m in zip(pre_f, p_f, memories, strict=True)]
+        if options.coupled:
+            i = 1 - forget[0]
+        else:
+            i = torch.sigmoid(pre_i[0] + sum(p * m for p, m in zip(p_i, memories, strict=True)))
+        memory = sum((f * m for f, m in zip(forget, memories, strict=True)), i * g.tanh())
+        if options.cell_clip is not None:
+            memory = memory.clamp(-options.cell_clip, options.cell_clip)
+        o = torch.sigmoid(o + p_o * memory)
+        hidden = torch.tanh(o * memory) if options.output_gate == "inside" else o * torch.tanh(memory)
+        hidden = hidden if weights.weight_hr is None else weights.weight_hr[0] @ hidden
         return Leaving([hidden] * options.axes, [memory] * options.axes, hidden, arriving.depth_memory)
 
     return cell
@@ -235,13 +255,18 @@ class Definition:
         return output if memory is not None else output._replace(depth_memory=None)
 
     def multidimensional_layer(
-        self, inputs: Tensor, weights: LayerWeights, options: MultidimensionalOptions, state: LayerState | None
+        self,
+        inputs: Tensor,
+        weights: LayerWeights,
+        options: MultidimensionalOptions,
+        state: LayerState | None,
+        mask: Tensor | None,
     ) -> LayerOutput:
         cells = [multidimensional_cell(own, options) for own in weights.each()]
         no_depth = inputs.new_zeros(*inputs.shape[:-1], len(self.directions), 0)
         if state is None:
-            state = self._zeros(inputs, options.hidden_size, options.hidden_size)
-        output = self._layer(inputs, (no_depth, no_depth), cells, options.bands, state, None)
+            state = self._zeros(inputs, options.width, options.hidden_size)
+        output = self._layer(inputs, (no_depth, no_depth), cells, options.bands, state, mask)
         return output._replace(depth_memory=None)
 
     def _zeros(self, inputs: Tensor, *sizes: int) -> LayerState:

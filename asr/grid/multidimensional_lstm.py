@@ -3,9 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from asr.grid.arguments import (
     at_least,
@@ -16,13 +19,14 @@ from asr.grid.arguments import (
     directions,
     equal_if_tied,
     layer_options,
-    one_of,
+    multidimensional_options,
     real_cells,
     without_padding,
+    yes_or_no,
 )
 from asr.grid.engines import choose_engine, known_engine
 from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision, product_type
-from asr.grid.options import GridState, MultidimensionalOptions, unusual
+from asr.grid.options import Engine, GridState, LayerState, MultidimensionalOptions, unusual
 
 
 class MultidimensionalLSTM(nn.Module):
@@ -43,12 +47,21 @@ class MultidimensionalLSTM(nn.Module):
 
     With more axes the combinations are nested, with one gate each; with one axis both cells are the usual LSTM.
 
+    Peepholes (Graves 2007) show memories to the gates: f_a sees p_f,a * m_a, its own axis' alone; i sees
+    sum_a p_i,a * m_a; o sees p_o * m. In the stable cell, i and f see the combination l * m_1 + (1 - l) * m_2, which is
+    the memory there is to forget, and l sees none. The output gate may be inside the tanh, h = tanh(o * m), a clip
+    bounds m to +-clip, before o sees it, and a projection W_hr h is sent out in the place of h. Coupled, i = 1 - f,
+    which needs a single forget gate: the stable cell, or one axis. There is one memory and one transform, so nothing
+    is to be shared between dimensions, and none can be computed before another.
+
     A bidirectional axis is scanned both ways; two of them give four directions, each with weights of its own. Their
     outputs are merged after each layer.
 
-    Parameters of layer k, for D directions, K bands, S = D * K, A axes and H = hidden_size: `layers[k].weight_ih`
-    (S, (3 + A) * H, input), `layers[k].weight_hh` (S, (3 + A) * H, A * H), `layers[k].bias` (S, (3 + A) * H). Rows are
-    i, f_1 ... f_A (stable: f, l_1 ... l_{A-1}), g, o. All are drawn as in torch.nn.LSTM.
+    Parameters of layer k, for D directions, K bands, S = D * K, A axes, H = hidden_size, P = proj_size or H and R =
+    (3 + A) * H, coupled (2 + A) * H: `layers[k].weight_ih` (S, R, input), `layers[k].weight_hh` (S, R, A * P),
+    `layers[k].bias` (S, R). Rows are i, f_1 ... f_A (stable: f, l_1 ... l_{A-1}), g, o; coupled without i. Where wanted
+    there are `peephole` (S, (2A + 1) * H: i_1 ... i_A, f_1 ... f_A, o; stable 3H: i, f, o; coupled 2H: f, o) and
+    `weight_hr` (S, 1, P, H). All are drawn as in torch.nn.LSTM.
 
     Args:
         input_size: features of a cell's input.
@@ -59,12 +72,20 @@ class MultidimensionalLSTM(nn.Module):
         tied: all layers share their weights, but not their normalisation.
         bands: K, of the last axis, with weights of their own: cell f of an extent F (with padding) has those of band
             f * K // F.
+        output_gate: "outside" the tanh (usual) or "inside".
+        peepholes: whether the gates see the memory.
+        coupled: whether the input gate is one minus the forget gate.
+        cell_clip: bound of the memory; None is none.
+        proj_size: P, width of projected hidden vectors, smaller than H; 0 projects none, as in torch.nn.LSTM.
         bidirectional: one bool, or one an axis.
         merge: "concat" or "sum" of the directions' outputs.
         bias: whether gates have one.
         forget_bias: initial bias of the forget gates; None draws it like the others.
         layer_norm: normalise the output of each layer (Ba, Kiros, Hinton 2016, arXiv 1607.06450).
         dropout: probability, on the output of each layer but the last.
+        recurrent_dropout: probability, on the hidden vectors that arrive along the axes, where products see them: one
+            mask an utterance, direction, axis and layer for the whole grid (Gal and Ghahramani 2016, arXiv 1512.05287).
+        recompute: keep less for the backward pass and compute it again there, for less memory and more time.
         engine: "auto" (the first that can), "wavefront" (plain PyTorch), or "definition" (cell by cell, for tests); the
             results agree to rounding.
 
@@ -73,7 +94,7 @@ class MultidimensionalLSTM(nn.Module):
         directions: of the scans, each with a bool an axis (True is backward), in the order of the parameters.
 
     Raises:
-        ValueError: an option's value is wrong; the message names both.
+        ValueError: an option's value is wrong, or options exclude each other; the message names them.
     """
 
     def __init__(
@@ -86,38 +107,57 @@ class MultidimensionalLSTM(nn.Module):
         cell: Literal["stable", "sum"] = "stable",
         tied: bool = False,
         bands: int = 1,
+        output_gate: Literal["outside", "inside"] = "outside",
+        peepholes: bool = False,
+        coupled: bool = False,
+        cell_clip: float | None = None,
+        proj_size: int = 0,
         bidirectional: bool | Sequence[bool] = False,
         merge: Literal["concat", "sum"] = "concat",
         bias: bool = True,
         forget_bias: float | None = None,
         layer_norm: bool = False,
         dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        recompute: bool = False,
         engine: str = "auto",
     ) -> None:
         super().__init__()
-        one_of("cell", cell, ("stable", "sum"))
         layer_options(
             tied=tied, merge=merge, bias=bias, forget_bias=forget_bias, layer_norm=layer_norm, dropout=dropout
         )
+        yes_or_no(recompute=recompute)
+        self.options = options = multidimensional_options(
+            MultidimensionalOptions(
+                axes=axes,
+                hidden_size=hidden_size,
+                cell=cell,
+                bands=bands,
+                output_gate=output_gate,
+                peepholes=peepholes,
+                coupled=coupled,
+                cell_clip=cell_clip,
+                proj_size=proj_size,
+                recurrent_dropout=recurrent_dropout,
+            )
+        )
         self.input_size = at_least("input_size", input_size, 1)
         self.num_layers = at_least("num_layers", num_layers, 1)
-        self.options = options = MultidimensionalOptions(
-            at_least("axes", axes, 1), at_least("hidden_size", hidden_size, 1), cell, at_least("bands", bands, 1)
-        )
         self.directions = directions(bidirectional, axes)
+        self.recompute = recompute
         self.engine = known_engine(engine)
         scans = len(self.directions)
         merges = [
-            Merge(scans, hidden_size, merge, layer_norm, dropout if number + 1 < num_layers else 0.0)
+            Merge(scans, options.width, merge, layer_norm, dropout if number + 1 < num_layers else 0.0)
             for number in range(num_layers)
         ]
         self.output_size = merges[-1].output_size
         sizes = [input_size] + [self.output_size] * (num_layers - 1)
         equal_if_tied(sizes, tied)
-        shapes = ParameterShapes(scans * bands, options.gates * hidden_size, hidden_size, 0, axes * hidden_size)
-        forget_blocks = [1] if cell == "stable" else range(1, axes + 1)
+        first = 0 if coupled else 1
+        forget_blocks = range(first, first + options.forget_gates)
         self.layers = nn.ModuleList(
-            ScanParameters(replace(shapes, input_size=layer_input), bias, forget_blocks, forget_bias)
+            ScanParameters(parameter_shapes(options, scans, layer_input), bias, forget_blocks, forget_bias)
             for layer_input in (sizes[:1] if tied else sizes)
         )
         self.merges = nn.ModuleList(merges)
@@ -132,7 +172,7 @@ class MultidimensionalLSTM(nn.Module):
             lengths: (B,) along the first axis, or (B, axes); None if nothing is padded. Padding changes nothing.
             state: what enters at each scan's first cells along the first axis, as an earlier call returned it; None is
                 zeros. A long input in pieces along the first axis, if that is scanned forward alone, gives what it
-                gives as one piece.
+                gives as one piece; but recurrent dropout draws its masks anew in every call.
 
         Returns:
             The output (B, *extents, output_size), zero at padded cells, and the state that leaves the last real cells
@@ -142,30 +182,57 @@ class MultidimensionalLSTM(nn.Module):
             ValueError: shape, type, lengths or state are wrong; the message names value and limit.
         """
         whole = lengths is None
-        layers = self._each_layer()
-        check_input(input, self.options.axes, self.input_size, layers[0].weight_ih.device)
+        parameter = self._each_layer()[0].weight_ih
+        check_input(input, self.options.axes, self.input_size, parameter.device)
         lengths = checked_lengths(input, lengths, self.options.axes)
         bands_fit(self.options.bands, input)
         extents = tuple(input.shape[1:-1])
         padded = None if whole else ~real_cells(extents, lengths).unsqueeze(-1)
-        dtype = layers[0].weight_ih.dtype
-        leading = (self.num_layers, len(self.directions), len(input), *extents[1:])
-        size = self.options.hidden_size
-        given = None if state is None else checked_state(state, leading, (size, size), lengths, dtype)
-        products = product_type(input.device, layers[0].weight_ih.dtype)
-        engine = choose_engine(self.engine, self.options, input.device, products)
+        options = self.options if self.training else replace(self.options, recurrent_dropout=0.0)
+        given = self._given(state, extents, lengths, parameter.dtype)
+        products = product_type(input.device, parameter.dtype)
+        engine = choose_engine(self.engine, options, input.device, products)
         with full_precision(input.device):
-            x = without_padding(input.to(dtype), padded)
-            scan = engine(extents, lengths, self.directions, products)
-            left = []
-            for number, (layer, merge) in enumerate(zip(layers, self.merges, strict=True)):
-                entering = None if given is None else given.layer(number)
-                result = scan.multidimensional_layer(x, layer.weights(), self.options, entering)
-                x = merge(result.output)
-                left.append(result.state)
-            state_out = GridState.of(left)
-            assert state_out is not None
-            return without_padding(x, padded), state_out
+            scan = engine(extents, lengths, self.directions, products, self.recompute)
+            output, left = self._run(scan, without_padding(input.to(parameter.dtype), padded), options, given)
+            return without_padding(output, padded), left
+
+    def _run(
+        self, scan: Engine, x: Tensor, options: MultidimensionalOptions, given: list[LayerState | None]
+    ) -> tuple[Tensor, GridState]:
+        """Run all layers."""
+        compute = scan.multidimensional_layer
+        if self.recompute and torch.is_grad_enabled() and not scan.recomputes:
+            compute = partial(checkpoint, compute, use_reentrant=False)
+        left = []
+        for layer, merge, entering in zip(self._each_layer(), self.merges, given, strict=True):
+            result = compute(x, layer.weights(), options, entering, self._mask(x, options))
+            x = merge(result.output)
+            left.append(result.state)
+        state = GridState.of(left)
+        assert state is not None
+        return x, state
+
+    def _given(
+        self,
+        state: tuple[Tensor, Tensor | None] | None,
+        extents: tuple[int, ...],
+        lengths: Tensor,
+        dtype: torch.dtype,
+    ) -> list[LayerState | None]:
+        """The state that was given, layer by layer."""
+        if state is None:
+            return [None] * self.num_layers
+        leading = (self.num_layers, len(self.directions), lengths.shape[0], *extents[1:])
+        checked = checked_state(state, leading, (self.options.width, self.options.hidden_size), lengths, dtype)
+        return [checked.layer(number) for number in range(self.num_layers)]
+
+    def _mask(self, x: Tensor, options: MultidimensionalOptions) -> Tensor | None:
+        """One layer's mask of recurrent dropout, (D, B, A, P)."""
+        if not options.recurrent_dropout:
+            return None
+        kept = 1 - options.recurrent_dropout
+        return x.new_empty(len(self.directions), len(x), options.axes, options.width).bernoulli_(kept) / kept
 
     def _each_layer(self) -> list[ScanParameters]:
         """The parameters of every layer, which are the same for all if they are tied."""
@@ -177,10 +244,26 @@ class MultidimensionalLSTM(nn.Module):
         >>> MultidimensionalLSTM(3, 5).multiply_adds((10, 4)) == 10 * 4 * 5 * 5 * (3 + 2 * 5)
         True
         """
-        weights = sum(layer.weight_ih.numel() + layer.weight_hh.numel() for layer in self._each_layer())
+        weights = 0
+        for layer in self._each_layer():
+            projection = 0 if layer.weight_hr is None else layer.weight_hr.numel()
+            weights += layer.weight_ih.numel() + layer.weight_hh.numel() + projection
         return math.prod(extents) * weights // self.options.bands
 
     def extra_repr(self) -> str:
         tied = ", tied" if len(self.layers) < self.num_layers else ""
         options = f"{self.input_size}, {unusual(self.options)}, directions={len(self.directions)}"
         return f"{options}{tied}, engine={self.engine!r}"
+
+
+def parameter_shapes(options: MultidimensionalOptions, scans: int, input_size: int) -> ParameterShapes:
+    """The shapes of a layer's parameters."""
+    return ParameterShapes(
+        sets=scans * options.bands,
+        rows=options.gates * options.hidden_size,
+        hidden_size=options.hidden_size,
+        input_size=input_size,
+        incoming_size=options.axes * options.width,
+        peephole=options.peephole_blocks * options.hidden_size if options.peepholes else 0,
+        projection=(1, options.proj_size) if options.proj_size else None,
+    )

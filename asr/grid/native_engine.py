@@ -71,7 +71,12 @@ class CPUKernel:
         return LayerOutput(output.to(inputs.dtype), depth_memory, self._left(scanned, inputs.dtype))
 
     def multidimensional_layer(
-        self, inputs: Tensor, weights: LayerWeights, options: MultidimensionalOptions, state: LayerState | None
+        self,
+        inputs: Tensor,
+        weights: LayerWeights,
+        options: MultidimensionalOptions,
+        state: LayerState | None,
+        mask: Tensor | None,
     ) -> LayerOutput:
         raise NotImplementedError("refused")
 

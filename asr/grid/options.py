@@ -136,11 +136,32 @@ class MultidimensionalOptions:
     hidden_size: int
     cell: Literal["stable", "sum"] = "stable"
     bands: int = 1
+    output_gate: Literal["outside", "inside"] = "outside"
+    peepholes: bool = False
+    coupled: bool = False
+    cell_clip: float | None = None
+    proj_size: int = 0
+    recurrent_dropout: float = 0.0
 
     @property
     def gates(self) -> int:
-        """Blocks of rows: input, forget (one an axis), candidate, output."""
-        return 3 + self.axes
+        """Blocks of rows: input unless it is coupled, forget (one an axis), candidate, output."""
+        return 3 + self.axes - self.coupled
+
+    @property
+    def forget_gates(self) -> int:
+        """How many gates forget a memory: one an axis, or with the stable cell one alone, the others mixing."""
+        return 1 if self.cell == "stable" else self.axes
+
+    @property
+    def peephole_blocks(self) -> int:
+        """Blocks of H in `LayerWeights.peephole`: for i and f one a forget gate, coupled none for i; one for o."""
+        return self.forget_gates * (1 if self.coupled else 2) + 1
+
+    @property
+    def width(self) -> int:
+        """P: features of a hidden vector that leaves a cell."""
+        return self.proj_size or self.hidden_size
 
 
 Options = GridOptions | MultidimensionalOptions
@@ -163,8 +184,9 @@ class LayerWeights(NamedTuple):
         weight_ih: (S, R, I).
         weight_hh: (S, R, A * P).
         bias: (S, R).
-        peephole: (S, N * 3 * H), per transform of i, f, o; coupled (S, N * 2 * H), of f, o.
-        weight_hr: (S, N, P, H), the projections of the hidden vectors.
+        peephole: (S, N * 3 * H), per transform of i, f, o; coupled (S, N * 2 * H), of f, o. Of the multidimensional
+            LSTM (S, `peephole_blocks` * H).
+        weight_hr: (S, N, P, H), the projections of the hidden vectors; of the multidimensional LSTM N is 1.
         bias_hh: (S, N * H), the GRU's bias of W_h H in the candidate, which the reset gate multiplies.
     """
 
@@ -287,9 +309,14 @@ class Engine(Protocol):
         """
 
     def multidimensional_layer(
-        self, inputs: Tensor, weights: LayerWeights, options: MultidimensionalOptions, state: LayerState | None
+        self,
+        inputs: Tensor,
+        weights: LayerWeights,
+        options: MultidimensionalOptions,
+        state: LayerState | None,
+        mask: Tensor | None,
     ) -> LayerOutput:
-        """Run one layer of a multidimensional LSTM, from inputs (B, *extents, I)."""
+        """Run one layer of a multidimensional LSTM, with the same arguments."""
 
 
 @runtime_checkable

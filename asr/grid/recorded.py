@@ -163,25 +163,55 @@ def gru(from_input: Tensor, from_hidden: Tensor, bias_hh: Tensor, hidden: Tensor
     return torch.lerp(candidate, hidden, z)
 
 
-def multidimensional_cell(weights: LayerWeights, options: MultidimensionalOptions) -> Cell:
-    """The cells of `asr.grid.definition.multidimensional_cell`, in rows."""
+def multidimensional_cell(weights: LayerWeights, options: MultidimensionalOptions, mask: Tensor | None = None) -> Cell:
+    """The cells of `asr.grid.definition.multidimensional_cell`, in rows.
+
+    Memories that are forgotten lie side by side, (D, n, A * H), or with the stable cell their combination (D, n, H).
+    """
+    size, forgotten = options.hidden_size, options.forget_gates * options.hidden_size
+
+    def summed(values: Tensor) -> Tensor:
+        return values if forgotten == size else values.unflatten(-1, (-1, size)).sum(-2)
 
     def cell(arriving: Arriving) -> Leaving:
-        from_hidden = product(torch.cat(list(arriving.hidden), dim=-1), weights.weight_hh, arriving.bands)
-        i, *forget, g, o = (arriving.from_input + from_hidden).chunk(options.gates, dim=-1)
-        gates = [f.sigmoid() for f in forget]
-        if options.cell == "sum":
-            kept = torch.stack([f * m for f, m in zip(gates, arriving.memory, strict=True)]).sum(0)
-        else:
-            kept = arriving.memory[-1]
-            for mix, m in zip(reversed(gates[1:]), reversed(arriving.memory[:-1]), strict=True):
-                kept = torch.lerp(kept, m, mix)
-            kept = gates[0] * kept
-        memory = kept + i.sigmoid() * g.tanh()
-        hidden = o.sigmoid() * memory.tanh()
+        seen, bands = list(arriving.hidden), arriving.bands
+        if mask is not None:
+            seen = [masked(h, along) for h, along in zip(seen, mask.unbind(2), strict=True)]
+        gates = arriving.from_input + product(torch.cat(seen, dim=-1), weights.weight_hh, bands)
+        first = 0 if options.coupled else size
+        pre_i, pre_f = gates[..., :first], gates[..., first : first + forgotten]
+        mixing, g, pre_o = gates[..., first + forgotten :].tensor_split([-2 * size, -size], dim=-1)
+        memory = _forgotten(arriving.memory, mixing, options)
+        peephole = None if weights.peephole is None else own(weights.peephole, bands)
+        if peephole is not None:
+            *p_i, p_f = peephole[..., :-size].split(forgotten, dim=-1)
+            pre_f = pre_f + p_f * memory
+            pre_i = pre_i + summed(p_i[0] * memory) if p_i else pre_i
+        f = pre_f.sigmoid()
+        i = 1 - f if options.coupled else pre_i.sigmoid()
+        memory = summed(f * memory) + i * g.tanh()
+        if options.cell_clip is not None:
+            memory = memory.clamp(-options.cell_clip, options.cell_clip)
+        if peephole is not None:
+            pre_o = pre_o + peephole[..., -size:] * memory
+        o = pre_o.sigmoid()
+        hidden = (o * memory).tanh() if options.output_gate == "inside" else o * memory.tanh()
+        if weights.weight_hr is not None:
+            hidden = product(hidden, weights.weight_hr[:, 0], bands)
         return Leaving([hidden] * options.axes, [memory] * options.axes, hidden, arriving.depth_memory)
 
     return cell
+
+
+def _forgotten(memories: Sequence[Tensor], mixing: Tensor, options: MultidimensionalOptions) -> Tensor:
+    """The memories that forget gates see: all side by side, or the stable cell's combination of them."""
+    if options.cell == "sum":
+        return torch.cat(list(memories), dim=-1)
+    kept = memories[-1]
+    mixes = mixing.sigmoid().chunk(options.axes - 1, dim=-1) if options.axes > 1 else ()
+    for mix, m in zip(reversed(mixes), reversed(memories[:-1]), strict=True):
+        kept = torch.lerp(kept, m, mix)
+    return kept
 
 
 def recorded_scan(order: ScanOrder, cell: Cell, scan: Scan, entering: tuple[Tensor, Tensor], axes: int) -> Leaving:

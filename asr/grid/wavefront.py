@@ -112,19 +112,23 @@ class Wavefront:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def multidimensional_layer(
-        self, inputs: Tensor, weights: LayerWeights, options: MultidimensionalOptions, state: LayerState | None
+        self,
+        inputs: Tensor,
+        weights: LayerWeights,
+        options: MultidimensionalOptions,
+        state: LayerState | None,
+        mask: Tensor | None,
     ) -> LayerOutput:
         x = self.order.to_every_scan(inputs.reshape(-1, inputs.shape[-1]))
-        if options.bands == 1:
+        usual = MultidimensionalOptions(options.axes, options.hidden_size, options.cell)
+        if options == usual:
             cell = MultidimensionalCell(options.axes, options.hidden_size, stable=options.cell == "stable")
             scanned = self._recurrence(x, weights, cell, state)
             return LayerOutput(self._natural(scanned.hidden), None, self._leaving(scanned.hidden, scanned.memory))
         nothing, bands = x[..., :0], self._bands(options.bands, x)
         scan = Scan(x, from_input(x, weights, bands), nothing, nothing, bands)
-        sizes = options.hidden_size, options.hidden_size
-        left = recorded_scan(
-            self.order, multidimensional_cell(weights, options), scan, self._entering(state, x, *sizes), options.axes
-        )
+        entering = self._entering(state, x, options.width, options.hidden_size)
+        left = recorded_scan(self.order, multidimensional_cell(weights, options, mask), scan, entering, options.axes)
         return LayerOutput(self._natural(left.output), None, self._leaving(left.hidden[0], left.memory[0]))
 
     def _recorded_grid(

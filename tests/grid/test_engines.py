@@ -68,6 +68,15 @@ MULTIDIMENSIONAL: list[dict[str, Any]] = [
     {"layer_norm": True, "forget_bias": 1.0},
     {"bands": 2},
     {"bands": 3, "cell": "sum"},
+    {"peepholes": True},
+    {"peepholes": True, "cell": "sum"},
+    {"output_gate": "inside"},
+    {"cell_clip": 0.1},
+    {"proj_size": 1},
+    {"recurrent_dropout": 0.5},
+    {"coupled": True, "forget_bias": 1.0},
+    {**EVERYTHING},
+    {**EVERYTHING, "cell": "sum", "coupled": False, "bands": 2, "recurrent_dropout": 0.5},
 ]
 MODULES = [(GridLSTM, options) for options in GRIDS] + [(MultidimensionalLSTM, options) for options in MULTIDIMENSIONAL]
 every_module = pytest.mark.parametrize(("kind", "options"), MODULES, ids=str)
@@ -77,7 +86,7 @@ every_fast_engine = pytest.mark.parametrize("engine", FAST_ENGINES)
 def random_state(module: nn.Module, batch: int, rest: Sequence[int]) -> GridState:
     options = module.options
     grid = isinstance(options, GridOptions)
-    width, size = (options.width, options.memory_size) if grid else (options.hidden_size, options.hidden_size)
+    width, size = options.width, options.memory_size if grid else options.hidden_size
     leading = (module.num_layers, len(module.directions), batch, *rest)
     hidden, memory = (torch.randn(*leading, features, dtype=torch.float64) for features in (width, size))
     return GridState(hidden, memory if size else None)
@@ -152,6 +161,8 @@ def test_any_number_of_axes_and_any_extents_equal_the_definition(engine: str, ex
         GridLSTM(3, 2, 1, axes=axes, cell="gru", recurrent_dropout=0.3, bidirectional=True),
         MultidimensionalLSTM(3, 2, 2, axes=axes, bidirectional=True),
         MultidimensionalLSTM(3, 2, 2, axes=axes, cell="sum"),
+        MultidimensionalLSTM(3, 2, axes=axes, peepholes=True, proj_size=1, coupled=True),
+        MultidimensionalLSTM(3, 2, axes=axes, peepholes=True, cell="sum"),
     ):
         assert_engines_agree(module.double(), engine, x, lengths, random_state(module, 2, extents[1:]))
 
@@ -317,7 +328,7 @@ def test_recomputing_changes_no_value_and_no_gradient(engine: str, options: dict
     torch.testing.assert_close(results[1], results[0], rtol=1e-6, atol=1e-7)
 
 
-def kept_bytes(module: GridLSTM, x: Tensor) -> int:
+def kept_bytes(module: nn.Module, x: Tensor) -> int:
     """What is kept for the backward pass, besides parameters."""
     kept: dict[int, int] = {}
 
@@ -330,9 +341,25 @@ def kept_bytes(module: GridLSTM, x: Tensor) -> int:
     return sum(kept.values())
 
 
-@pytest.mark.parametrize("engine", sorted({"cpu", "wavefront"} & set(ENGINES)))
-def test_recomputing_keeps_less_than_half(engine: str) -> None:
-    module, x = GridLSTM(16, 16, 2, engine=engine), torch.randn(4, 16, 8, 16)
+@pytest.mark.parametrize("options", [{}, {"peepholes": True, "recurrent_dropout": 0.5}], ids=str)
+def test_recomputing_a_multidimensional_lstm_changes_no_value_and_no_gradient(options: dict[str, Any]) -> None:
+    module = MultidimensionalLSTM(3, 4, 2, bidirectional=True, **options)
+    x = torch.randn(2, 3, 3, 3)
+    results = []
+    for module.recompute in (False, True):
+        results.append(values_and_gradients(module, "wavefront", x, LENGTHS, None))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("kind", "engine"),
+    [
+        *[(GridLSTM, engine) for engine in sorted({"cpu", "wavefront"} & set(ENGINES))],
+        (MultidimensionalLSTM, "wavefront"),
+    ],
+)
+def test_recomputing_keeps_less_than_half(kind: Callable[..., nn.Module], engine: str) -> None:
+    module, x = kind(16, 16, 2, engine=engine), torch.randn(4, 16, 8, 16)
     kept = kept_bytes(module, x)
     module.recompute = True
     assert kept_bytes(module, x) < kept / 2

@@ -151,6 +151,7 @@ def test_parameters_are_drawn_as_in_nn_lstm(make: Callable[..., nn.Module]) -> N
         (GridLSTM(3, 2, depth="lstm", shared=True, bands=2, forget_bias=1.5), [2, 3]),
         (MultidimensionalLSTM(3, 2, cell="stable", forget_bias=1.5), [2, 3]),
         (MultidimensionalLSTM(3, 2, cell="sum", forget_bias=1.5), [2, 3, 4, 5]),
+        (MultidimensionalLSTM(3, 2, coupled=True, forget_bias=1.5), [0, 1]),
     ],
 )
 def test_forget_bias_sets_the_rows_of_the_forget_gates_alone(module: nn.Module, forget_rows: list[int]) -> None:
@@ -202,6 +203,12 @@ def test_multiply_adds_of_any_options_are_what_pytorch_counts(options: dict[str,
     module = GridLSTM(4, 3, 2, bidirectional=options.get("axes") != 0, **options)
     extents = (5, 3)[: module.options.axes]
     assert module.multiply_adds(extents) == counted_multiply_adds(module, torch.randn(1, *extents, 4))
+
+
+@pytest.mark.parametrize("options", [{"peepholes": True}, {"proj_size": 2, "cell": "sum"}, {"coupled": True}], ids=str)
+def test_multiply_adds_of_a_multidimensional_lstm_are_what_pytorch_counts(options: dict[str, Any]) -> None:
+    module = MultidimensionalLSTM(4, 3, 2, bidirectional=True, **options)
+    assert module.multiply_adds((5, 3)) == counted_multiply_adds(module, torch.randn(1, 5, 3, 4))
 
 
 @pytest.mark.parametrize("kind", [GridLSTM, MultidimensionalLSTM])

@@ -54,9 +54,11 @@ ODD_VALUES: dict[str, tuple[str, list[Any]]] = {
 }
 ODD_VALUES_OF_THE_GRID: dict[str, tuple[str, list[Any]]] = {
     "depth": ("depth must be one of", [1, None, True, ["lstm"]]),
-    "output_gate": ("output_gate must be one of", [1, None, True, ["inside"]]),
     "priority": ("must be a list of axis numbers and 'depth'", [0, None, True, "depth", "time", 1.0, {0}, {0: 1}]),
     "shared": (FLAG, ["no", 0, 1, None]),
+}
+ODD_VALUES_OF_CELLS: dict[str, tuple[str, list[Any]]] = {
+    "output_gate": ("output_gate must be one of", [1, None, True, ["inside"]]),
     "peepholes": (FLAG, ["no", 0, 1, None]),
     "coupled": (FLAG, ["no", 0, 1, None]),
     "recompute": (FLAG, ["no", 0, 1, None]),
@@ -70,7 +72,10 @@ ODD_VALUES_OF_THE_GRID: dict[str, tuple[str, list[Any]]] = {
     ("kind", "name", "value", "limit"),
     [
         (kind, name, value, limit)
-        for kind, table in ((GridLSTM, ODD_VALUES | ODD_VALUES_OF_THE_GRID), (MultidimensionalLSTM, ODD_VALUES))
+        for kind, table in (
+            (GridLSTM, ODD_VALUES | ODD_VALUES_OF_CELLS | ODD_VALUES_OF_THE_GRID),
+            (MultidimensionalLSTM, ODD_VALUES | ODD_VALUES_OF_CELLS),
+        )
         for name, (limit, values) in table.items()
         for value in values
     ],
@@ -136,6 +141,10 @@ def test_options_of_the_multidimensional_lstm_are_refused_with_value_and_limit()
         MultidimensionalLSTM(4, 3, cell="gru")
     with pytest.raises(ValueError, match="axes must be an integer of at least 1, got 0"):
         MultidimensionalLSTM(4, 3, axes=0)
+    with pytest.raises(ValueError, match="proj_size must be smaller than hidden_size 3, or 0 for none, got 3"):
+        MultidimensionalLSTM(4, 3, proj_size=3)
+    with pytest.raises(ValueError, match="coupled=True needs one forget gate, .* cell 'sum' with axes=2 has 2"):
+        MultidimensionalLSTM(4, 3, cell="sum", coupled=True)
 
 
 @pytest.mark.parametrize("kind", [GridLSTM, MultidimensionalLSTM])

@@ -23,6 +23,7 @@ STREAMED: list[tuple[type[nn.Module], dict[str, Any]]] = [
     (GridLSTM, {"axes": 3}),
     (MultidimensionalLSTM, {"bidirectional": FREQUENCY}),
     (MultidimensionalLSTM, {"cell": "sum", "bands": 2}),
+    (MultidimensionalLSTM, {"peepholes": True, "proj_size": 1, "cell_clip": 0.5}),
 ]
 every_streamed = pytest.mark.parametrize(("kind", "options"), STREAMED, ids=str)
 every_engine = pytest.mark.parametrize("engine", ["definition", "wavefront"])
