@@ -171,7 +171,7 @@ def multidimensional_cell(weights: LayerWeights, options: MultidimensionalOption
     size, forgotten = options.hidden_size, options.forget_gates * options.hidden_size
 
     def summed(values: Tensor) -> Tensor:
-        return values if forgotten == size else values.unflatten(-1, (-1, size)).sum(-2)
+        return values if forgotten == size else torch.unflatten(values, -1, (-1, size)).sum(-2)
 
     def cell(arriving: Arriving) -> Leaving:
         seen, bands = list(arriving.hidden), arriving.bands
@@ -184,7 +184,7 @@ def multidimensional_cell(weights: LayerWeights, options: MultidimensionalOption
         memory = _forgotten(arriving.memory, mixing, options)
         peephole = None if weights.peephole is None else own(weights.peephole, bands)
         if peephole is not None:
-            *p_i, p_f = peephole[..., :-size].split(forgotten, dim=-1)
+            *p_i, p_f = torch.split(peephole[..., :-size], forgotten, dim=-1)
             pre_f = pre_f + p_f * memory
             pre_i = pre_i + summed(p_i[0] * memory) if p_i else pre_i
         f = pre_f.sigmoid()
