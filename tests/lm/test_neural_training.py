@@ -1,5 +1,6 @@
 """Training the character language model: what it reads, what it learns, and when it measures."""
 
+import itertools
 import math
 import time
 
@@ -74,27 +75,30 @@ def test_a_warm_up_rises_to_the_rate():
     assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """A CPU clock on which every step takes a second."""
+    now = itertools.count()
+    monkeypatch.setattr(time, "process_time", lambda: float(next(now)))
+    return now
+
+
+@pytest.mark.usefixtures("clock")
 def test_marks_in_seconds_and_in_characters_are_measured_once_each_and_in_order():
     seen = []
-    measured = train(started(), [0.4, 0.2], lambda model: seen.append(model) or 1.5, [64, 320])
-    assert [point.characters for point in measured[:2]] == [64, 320]
-    assert len(measured) == len(seen) == 4
-    assert measured[2].seconds >= 0.2
-    assert measured[3].seconds >= 0.4
-    assert all(point.unseen_bits == 1.5 for point in measured)
-    assert [point.steps for point in measured[:2]] == [2, 10]
+    measured = train(started(), [20, 15], lambda model: seen.append(model) or 1.5, [64, 320])
+    assert [(point.seconds, point.steps) for point in measured] == [(2, 2), (10, 10), (15, 15), (20, 20)]
+    assert [point.characters for point in measured] == [64, 320, 480, 640]
+    assert [point.unseen_bits for point in measured] == [1.5] * len(seen) == [1.5] * 4
 
 
-def test_time_spent_on_measuring_is_not_counted():
+def test_time_spent_on_measuring_is_not_counted(clock):
     def slow(model):
-        began = time.process_time()
-        while time.process_time() - began < 0.3:
-            pass
+        for _ in range(1000):
+            next(clock)
         return 0.0
 
-    training = started()
-    train(training, [0.01], slow, [32, 64])
-    assert training.seconds < 0.3
+    assert [point.seconds for point in train(started(), [3], slow, [32, 64])] == [1, 2, 3]
 
 
 def test_a_loss_that_is_not_finite_and_a_text_that_is_too_short_are_refused():
