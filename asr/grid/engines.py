@@ -6,6 +6,7 @@ from functools import cache
 
 import torch
 
+from asr.grid.compiling import constant
 from asr.grid.definition import Definition
 from asr.grid.native_engine import CPUKernel, TritonKernel
 from asr.grid.options import Engine, Options
@@ -61,7 +62,7 @@ def choose_engine(name: str, options: Options, device: torch.device, dtype: torc
     raise ValueError(f"no engine runs {options} on {device}")
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant
 def _say_once(message: str) -> None:
     _said(message)
 

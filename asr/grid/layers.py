@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp.autocast_mode import is_autocast_available
 
+from asr.grid.compiling import constant
 from asr.grid.options import LayerWeights
 
 
@@ -118,6 +119,6 @@ def full_precision(device: torch.device) -> contextlib.AbstractContextManager[No
     return contextlib.nullcontext()
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant
 def _has_autocast(device_type: str) -> bool:
     return is_autocast_available(device_type)

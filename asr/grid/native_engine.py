@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from asr.grid import triton_scan
+from asr.grid.compiling import constant
 from asr.grid.native import build
 from asr.grid.options import (
     Direction,
@@ -250,7 +251,7 @@ def _by_cell(values: Tensor, bands: int, directions: int, extent: int) -> Tensor
     return values.view(directions, bands, -1)[:, band].transpose(0, 1)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant
 def _unavailable() -> str | None:
     return build.unavailable()
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from asr.grid.arguments import real_cells
 from asr.grid.cells import Cell, GridCell, MultidimensionalCell
+from asr.grid.compiling import untraced
 from asr.grid.options import (
     Direction,
     GridOptions,
@@ -57,11 +58,11 @@ class Wavefront:
     def refusal(options: Options, device: torch.device, dtype: torch.dtype) -> str | None:
         return None
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @untraced
     def depth_memory(self, memory: Tensor) -> Tensor:
         return self.order.to_scan(memory.reshape(-1, *memory.shape[-2:]))
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @untraced
     def grid_layer(
         self,
         inputs: Tensor,
@@ -92,7 +93,7 @@ class Wavefront:
         hidden, memory = transform(seen, memory, gate_weight(depth, along_depth), along_depth)
         return LayerOutput(self._natural(hidden), memory, leaving)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @untraced
     def grid_stack(
         self,
         inputs: Tensor,
@@ -110,7 +111,7 @@ class Wavefront:
         entering = None if memory is None else memory.squeeze(-2)
         return run_stack(inputs, entering, layers, options, self.lengths, self.directions[0], GridState.of(state))
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @untraced
     def multidimensional_layer(
         self,
         inputs: Tensor,
