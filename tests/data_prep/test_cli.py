@@ -324,7 +324,8 @@ def test_what_preparation_accepts_at_a_speed_is_what_training_accepts(run, corpu
 
 def test_the_default_subsampling_is_that_of_the_configurations_without_convolutions():
     configs = Path(__file__).parents[2] / "configs"
-    rates = {path.stem: summarize(path).frame_rate for path in [*configs.glob("*_*.yaml"), *configs.glob("demo/*_*.yaml")]}
+    paths = [*configs.glob("*_*.yaml"), *configs.glob("demo/*_*.yaml")]  # those of sweeps hold no model
+    rates = {path.stem: summarize(path).frame_rate for path in paths}
     assert rates.pop("convolutional_blstm") < 100 / SUBSAMPLING
     assert rates == pytest.approx(dict.fromkeys(rates, 100 / SUBSAMPLING))
 
