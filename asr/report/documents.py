@@ -22,7 +22,7 @@ from pathlib import Path
 from asr.errors import InputError
 from asr.files import read_json, write_text
 from asr.report.collected import collect_run
-from asr.report.tables import UNKNOWN, duration, markdown_table, plain_table
+from asr.report.tables import UNKNOWN, duration, markdown_table, percent, plain_table
 
 COMMANDS = {
     "compare": "asr.report.compare:main",
@@ -144,7 +144,7 @@ def _best_dev_rate(file: Path) -> str:
             rates = [float(row["val_wer"]) for row in csv.DictReader(lines) if row.get("val_wer")]
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the log {file}: {error}") from error
-    return f"{100 * min(rates):.2f} %" if rates else UNKNOWN
+    return percent(min(rates)) if rates else UNKNOWN
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,12 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from asr.data.cuts import load_waveform, read_cuts, text_of
-from asr.decode.greedy import BLANK_ID, TokenPath, greedy_paths
+from asr.decode.greedy import BLANK_ID, TokenPath
 from asr.decode.hypotheses import read_hypotheses
-from asr.decode.recognition import compute_log_probs, seconds_per_frame
+from asr.decode.recognition import seconds_per_frame
 from asr.errors import InputError
 from asr.files import atomic_writer
-from asr.model import LoadedModel, load_model
+from asr.model import LoadedModel
+from asr.report.hearing import model_of, posteriors_of
 from asr.report.runs import ScoredRun
 from asr.score.errors import Alignment, ErrorCounts, align_words
 from asr.score.scores import Scores, score
@@ -88,7 +89,7 @@ def comparison_figure(
     scores = [score(of_run) for of_run in rows]
     name = utterance or choose_utterance(scores, {row.id: row.seconds for row in rows[0]})
     cut = _find_cut(runs[0], name)
-    models = [_load(run) for run in runs]
+    models = [model_of(run) for run in runs]
     heard = [_hear(run.name, model, cut) for run, model in zip(runs, models, strict=True)]
     counts = [group_errors(one, groups) for one in scores]
     shown = f"Utterance {name}" + (", on which the models differ most" if utterance is None and len(runs) > 1 else "")
@@ -161,24 +162,13 @@ def _find_cut(run: ScoredRun, utterance: str) -> MonoCut:
     raise InputError(f"--utterance {utterance}: there is no such utterance in {manifest}")
 
 
-def _load(run: ScoredRun) -> LoadedModel:
-    if run.path.is_dir():
-        return load_model(run.path)
-    source = (run.scores.get("model") or {}).get("source")
-    if not source:
-        raise InputError(f"{run.path} does not say which model was scored: give its run folder")
-    return load_model(Path(source).parent if source.endswith(".safetensors") else source)
-
-
 def _waveform(cut: MonoCut, loaded: LoadedModel) -> torch.Tensor:
     return torch.from_numpy(load_waveform(cut, loaded.description.features.sample_rate))
 
 
 def _hear(name: str, loaded: LoadedModel, cut: MonoCut) -> Heard:
-    log_probs, lengths = compute_log_probs(loaded, [_waveform(cut, loaded)])
-    path = greedy_paths(log_probs, lengths)[0]
+    posteriors, path = posteriors_of(loaded, _waveform(cut, loaded))
     alignment = align_words([text_of(cut)], [loaded.tokenizer.decode(path.ids)])[0]
-    posteriors = log_probs[0, : int(lengths[0])].exp().numpy()
     return Heard(name, posteriors, path, loaded.tokenizer.tokens, seconds_per_frame(loaded), alignment)
 
 

@@ -28,7 +28,7 @@ def table_rows(runs: Sequence[ScoredRun], evidence: Evidence | None = None) -> l
     for rates in evidence.systems if evidence else ():
         if len(rates.runs) > 1:
             seeds = rates.word_seeds
-            mean = [_percent(seeds.mean), _span(seeds.lower, seeds.upper), _percent(rates.character_seeds.mean)]
+            mean = [percent(seeds.mean), _span(seeds.lower, seeds.upper), percent(rates.character_seeds.mean)]
             rows.append((f"{rates.name}, mean of {seeds.runs}", UNKNOWN, UNKNOWN, *mean, UNKNOWN, UNKNOWN))
     return rows
 
@@ -39,9 +39,9 @@ def _run_row(run: ScoredRun, interval: Interval | None) -> tuple[str, ...]:
         run.name,
         _amount(model.get("parameters")),
         _amount(model.get("multiply_adds_per_second")),
-        f"{_percent(scores['wer'])} ({scores['errors']}/{scores['words']})",
+        f"{percent(scores['wer'])} ({scores['errors']}/{scores['words']})",
         _span(interval.lower, interval.upper) if interval else UNKNOWN,
-        _percent(scores["cer"]),
+        percent(scores["cer"]),
         _decimal(scores.get("real_time_factor")),
         duration(scores.get("training_seconds")),
     )
@@ -56,7 +56,8 @@ def _span(lower: float | None, upper: float | None) -> str:
     return UNKNOWN if lower is None or upper is None else f"{100 * lower:.2f} to {100 * upper:.2f} %"
 
 
-def _percent(rate: float | None) -> str:
+def percent(rate: float | None) -> str:
+    """A rate in percent, with two digits."""
     return "undefined" if rate is None else f"{100 * rate:.2f} %"
 
 
@@ -99,7 +100,7 @@ def notes(runs: Sequence[ScoredRun]) -> list[str]:
     ]
     machines = {json.dumps(run.scores["machine"], sort_keys=True): run for run in runs if run.scores.get("machine")}
     places = [
-        f"{run.name}: {_place(run.scores['machine'])}" if len(machines) > 1 else _place(run.scores["machine"])
+        f"{run.name}: {machine_of(run.scores['machine'])}" if len(machines) > 1 else machine_of(run.scores["machine"])
         for run in machines.values()
     ]
     if len(places) > 1:
@@ -109,9 +110,10 @@ def notes(runs: Sequence[ScoredRun]) -> list[str]:
     return lines
 
 
-def _place(machine: Mapping[str, Any]) -> str:
-    on = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
-    return f"{on}, {machine['processes']} process(es) with {machine['threads']} thread(s)"
+def machine_of(machine: Mapping[str, Any]) -> str:
+    """The machine in scores.json, in words."""
+    on = machine.get("cpu") if machine.get("device") == "cpu" else machine.get("device")
+    return f"{on}, {machine.get('processes')} process(es) with {machine.get('threads')} thread(s)"
 
 
 def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

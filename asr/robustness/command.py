@@ -19,7 +19,7 @@ from asr.errors import InputError
 from asr.files import read_json, write_json
 from asr.model import LoadedModel, load_model
 from asr.provenance import provenance
-from asr.report.tables import markdown_table, plain_table
+from asr.report.tables import markdown_table, percent, plain_table
 from asr.robustness.conditions import (
     NOISES,
     Condition,
@@ -163,15 +163,11 @@ def _long(
     return [row_of(f"recordings of up to {options.minutes:g} min", recordings, texts)]
 
 
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.2f} %"
-
-
 def _cells(row: Row) -> tuple[str, ...]:
     interval = "–" if row.lower is None or row.upper is None else f"{100 * row.lower:.1f} to {100 * row.upper:.1f}"
-    wer = f"{_percent(row.wer)} ({row.errors}/{row.words})"
+    wer = f"{percent(row.wer)} ({row.errors}/{row.words})"
     counts = (str(row.substitutions), str(row.deletions), str(row.insertions))
-    return (row.condition, str(row.utterances), wer, interval, _percent(row.cer), *counts)
+    return (row.condition, str(row.utterances), wer, interval, percent(row.cer), *counts)
 
 
 def _note(decoding: DecodingOptions, options: argparse.Namespace) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ctc_enumeration import alignment_sums
+from small_arpa import ARPA
 
 from asr.data.tokens import CharacterTokenizer, SentencePieceTokenizer
 from asr.decode.alignment import align
@@ -22,25 +23,6 @@ from asr.files import write_json
 from asr.lm.arpa import read_arpa
 
 TOKENIZER = CharacterTokenizer(" AB")
-ARPA = r"""\data\
-ngram 1=6
-ngram 2=3
-
-\1-grams:
--99 <s> -0.3
--0.7 </s>
--1.0 <unk>
--0.5 A -0.2
--0.9 AB -0.1
--1.2 BA
-
-\2-grams:
--0.2 <s> AB
--0.4 A BA
--0.6 AB A
-
-\end\
-"""
 EXACT = {"beam": 10**6, "beam_threshold": 0.0, "token_threshold": 0.0}
 
 

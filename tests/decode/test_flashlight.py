@@ -5,6 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 import torchaudio.models.decoder
+from small_arpa import ARPA
 
 from asr.data.tokens import CharacterTokenizer
 from asr.decode import flashlight
@@ -13,25 +14,6 @@ from asr.decode.options import DecodingOptions
 from asr.errors import InputError
 
 TOKENIZER = CharacterTokenizer(" AB")
-ARPA = r"""\data\
-ngram 1=6
-ngram 2=3
-
-\1-grams:
--99 <s> -0.3
--0.7 </s>
--1.0 <unk>
--0.5 A -0.2
--0.9 AB -0.1
--1.2 BA
-
-\2-grams:
--0.2 <s> AB
--0.4 A BA
--0.6 AB A
-
-\end\
-"""
 needed = pytest.mark.skipif(
     importlib.util.find_spec("flashlight") is None, reason="flashlight-text is not installed: nothing to compare with"
 )

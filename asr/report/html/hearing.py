@@ -3,7 +3,6 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,15 +12,15 @@ from lhotse import MonoCut
 
 from asr.data.cuts import load_waveform
 from asr.data.features import FeatureConfig
-from asr.decode.greedy import TokenPath, greedy_paths
-from asr.decode.recognition import compute_log_probs, seconds_per_frame
+from asr.decode.greedy import TokenPath
+from asr.decode.recognition import seconds_per_frame
 from asr.encoders.contract import Encoder
 from asr.encoders.patches import Patches
 from asr.errors import InputError
-from asr.model import LoadedModel, load_model
+from asr.model import LoadedModel
+from asr.report.hearing import model_of, posteriors_of
 from asr.report.html.choice import Choice
 from asr.report.html.records import Gathered
-from asr.report.runs import ScoredRun
 
 
 @dataclass(frozen=True)
@@ -89,21 +88,14 @@ def load_models(gathered: Gathered) -> tuple[dict[int, LoadedModel], list[Missin
     """The models of the runs, and those that have none on this machine."""
     models, missing = {}, []
     for index, run in enumerate(gathered.runs):
-        source = (run.scores.get("model") or {}).get("source")
-        if not source:
+        if not (run.scores.get("model") or {}).get("source"):
             missing.append(Missing(run.name, "its scores name no model: no posteriors, no patches"))
             continue
         try:
-            models[index] = _load(run.scored, source)
+            models[index] = model_of(run.scored)
         except InputError as error:
             missing.append(Missing(run.name, f"its model cannot be loaded here: no posteriors, no patches ({error})"))
     return models, missing
-
-
-def _load(run: ScoredRun, source: str) -> LoadedModel:
-    if run.path.is_dir():
-        return load_model(run.path)
-    return load_model(Path(source).parent if source.endswith(".safetensors") else source)
 
 
 def show(gathered: Gathered, choices: Sequence[Choice], models: Models) -> list[Shown]:
@@ -142,9 +134,7 @@ def _merged(one: Spectrogram, other: Spectrogram) -> Spectrogram:
 def _hear(index: int, loaded: LoadedModel, cut: MonoCut) -> tuple[Heard, Spectrogram]:
     config = loaded.description.features
     waveform = torch.from_numpy(load_waveform(cut, config.sample_rate))
-    log_probs, lengths = compute_log_probs(loaded, [waveform])
-    path = greedy_paths(log_probs, lengths)[0]
-    posteriors = log_probs[0, : int(lengths[0])].exp().numpy()
+    posteriors, path = posteriors_of(loaded, waveform)
     heard = Heard(index, posteriors, path, loaded.tokenizer.tokens, seconds_per_frame(loaded))
     features = loaded.features.unnormalized(waveform).numpy()
     return heard, Spectrogram(features, config, {index: patches_of(loaded.model.encoder)})

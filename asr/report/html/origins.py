@@ -7,9 +7,9 @@ from typing import Any
 
 from asr.provenance import commit
 from asr.report.html.records import Gathered, RunRecord
+from asr.report.tables import UNKNOWN, machine_of
 
 HEADINGS = ("source", "trained on", "epochs", "seed", "trained at", "scored at", "decoding", "measured on")
-UNKNOWN = "–"
 
 
 def facts(gathered: Gathered, made: datetime) -> list[tuple[str, str]]:
@@ -89,10 +89,7 @@ def _short_value(value: Any) -> str:
 def machine(scores: Mapping[str, Any]) -> str:
     """Where the real-time factor was measured."""
     found = scores.get("machine")
-    if not isinstance(found, Mapping):
-        return UNKNOWN
-    on = found.get("cpu") if found.get("device") == "cpu" else found.get("device")
-    return f"{on}, {found.get('processes')} process(es) with {found.get('threads')} thread(s)"
+    return machine_of(found) if isinstance(found, Mapping) else UNKNOWN
 
 
 def short(commit: object) -> str:
