@@ -117,8 +117,7 @@ def read_jsonl(path: Path | str) -> Iterator[Any]:
                 if line.strip():
                     yield json.loads(line)
     except (OSError, EOFError) as error:
-        raise InputError(
-            f"cannot read {path} (after line {number}): {getattr(error, 'strerror', None) or error}"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read {path}{f' after line {number}' if number else ''}: {reason}") from error
     except ValueError as error:
         raise InputError(f"{path}, line {number}, is not valid JSON: {error}") from error

@@ -213,14 +213,14 @@ def test_a_damaged_gzip_file_is_an_error_that_names_it(tmp_path: Path, damage) -
     path = tmp_path / "rows.jsonl.gz"
     write_jsonl(path, [{"id": index} for index in range(1000)])
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(InputError, match=r"cannot read .*rows\.jsonl\.gz \(after line \d+\)"):
+    with pytest.raises(InputError, match=r"cannot read .*rows\.jsonl\.gz(?: after line \d+)?: "):
         list(read_jsonl(path))
 
 
 def test_missing_files_and_folders_in_their_place_are_errors_that_name_them(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read .*gone\.json: No such file"):
         read_json(tmp_path / "gone.json")
-    with pytest.raises(InputError, match=r"cannot read .*gone\.jsonl \(after line 0\): No such file"):
+    with pytest.raises(InputError, match=r"cannot read .*gone\.jsonl: No such file"):
         list(read_jsonl(tmp_path / "gone.jsonl"))
     with pytest.raises(InputError, match="Is a directory"):
         read_json(tmp_path)

@@ -52,7 +52,7 @@ def _lines(path: Path) -> Iterator[str]:
                 yield line.decode()
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot read {path} (after line {number}): {reason}") from error
+        raise InputError(f"cannot read {path}{f' after line {number}' if number else ''}: {reason}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}, line {number}, is not UTF-8 text: {error.reason}") from error
 

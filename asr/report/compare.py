@@ -16,7 +16,7 @@ from asr.report.rescored import Rescored, only_common, peculiarities, rescore
 from asr.report.runs import ScoredRun, check_comparable, read_runs
 from asr.report.statements import explanations, statements
 from asr.report.systems import systems_of
-from asr.report.tables import headings, markdown_table, notes, plain_table, table_rows
+from asr.report.tables import headings, markdown_table, markdown_text, notes, plain_table, table_rows
 
 __all__ = ["Comparison", "ScoredRun", "check_comparable", "compared", "main", "plain_table", "read_runs"]
 
@@ -152,10 +152,10 @@ def _as_json(comparison: Comparison) -> str:
 def _as_text(comparison: Comparison, markdown: bool) -> str:
     rows = table_rows(comparison.runs, comparison.evidence)
     table = (markdown_table if markdown else plain_table)(headings(comparison.evidence.settings.level), rows)
-    mark = "- " if markdown else ""
-    parts = [
-        "\n".join(f"{mark}{line}" for line in lines) for lines in (comparison.statements, comparison.notes) if lines
-    ]
+    paragraphs = [lines for lines in (comparison.statements, comparison.notes) if lines]
+    if markdown:
+        paragraphs = [[f"- {markdown_text(line)}" for line in lines] for lines in paragraphs]
+    parts = ["\n".join(lines) for lines in paragraphs]
     return "\n\n".join([table, *parts])
 
 

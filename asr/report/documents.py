@@ -68,6 +68,8 @@ def _output(command: str, where: str) -> str:
         raise InputError(f"{where}: {command!r} cannot be read: {error}") from error
     if verb not in COMMANDS:
         raise InputError(f"{where}: tables come from asr {', asr '.join(COMMANDS)}, not from {verb!r}")
+    if verb == "robustness" and "--show" not in words:
+        raise InputError(f"{where}: asr robustness measures for minutes; a document shows what was kept: --show FILE")
     module, function = COMMANDS[verb].split(":")
     printed = io.StringIO()
     try:

@@ -18,11 +18,11 @@ def model_of(run: ScoredRun) -> LoadedModel:
     Raises:
         InputError: it cannot be loaded, or the scores do not say which it is.
     """
-    if run.path.is_dir():
-        return load_model(run.path)
     source = (run.scores.get("model") or {}).get("source")
     if not source:
-        raise InputError(f"{run.path} does not say which model was scored: give its run folder")
+        raise InputError(f"the scores of {run.path} name no model that could hear an utterance: were they imported?")
+    if run.path.is_dir():
+        return load_model(run.path)
     return load_model(Path(source).parent if source.endswith(".safetensors") else source)
 
 

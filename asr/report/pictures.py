@@ -85,11 +85,11 @@ def comparison_figure(
     Raises:
         InputError: hypotheses, models, the manifest or the audio of the runs are gone, or there is no such utterance.
     """
+    models = [model_of(run) for run in runs]
     rows = [read_hypotheses(run.hypotheses) for run in runs]
     scores = [score(of_run) for of_run in rows]
     name = utterance or choose_utterance(scores, {row.id: row.seconds for row in rows[0]})
     cut = _find_cut(runs[0], name)
-    models = [model_of(run) for run in runs]
     heard = [_hear(run.name, model, cut) for run, model in zip(runs, models, strict=True)]
     counts = [group_errors(one, groups) for one in scores]
     shown = f"Utterance {name}" + (", on which the models differ most" if utterance is None and len(runs) > 1 else "")

@@ -1,6 +1,7 @@
 """The table of `asr compare`, and tables in plain text and Markdown."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -136,11 +137,21 @@ def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table for a README.
 
-    >>> print(markdown_table(["model", "WER"], [["grid", "9 %"]]))
+    >>> print(markdown_table(["model", "WER"], [["grid|<b>", "9 %"]]))
     | model | WER |
     |---|---:|
-    | grid | 9 % |
+    | grid\\|&lt;b> | 9 % |
     """
     rule = "|" + "|".join(["---", *["---:"] * (len(headings) - 1)]) + "|"
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in (headings, *rows)]
+    lines = [f"| {' | '.join(markdown_text(cell) for cell in cells)} |" for cells in (headings, *rows)]
     return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def markdown_text(text: str) -> str:
+    """Text in which nothing is taken for a column or for HTML.
+
+    >>> markdown_text("a|b <i>&lt; p < 0.05")
+    'a\\\\|b &lt;i>&amp;lt; p < 0.05'
+    """
+    escaped = re.sub(r"&(?=#?\w+;)", "&amp;", text.replace("|", "\\|"))
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", escaped)

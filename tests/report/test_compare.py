@@ -158,6 +158,14 @@ def test_a_markdown_table_has_a_row_a_run(two_runs, capsys):
     assert [line.split(" | ")[0] for line in lines[2:4]] == ["| right", "| wrong"]
 
 
+def test_no_name_of_a_run_is_taken_for_html_in_markdown(two_runs, tmp_path, capsys):
+    shutil.copytree(two_runs[0], tmp_path / "<img src=x>")
+    main([str(tmp_path / "<img src=x>"), str(two_runs[1]), "--markdown"])
+    printed = capsys.readouterr().out
+    assert printed.count("&lt;img src=x>") >= 2  # in the table, and in what is said of the difference
+    assert "<img" not in printed
+
+
 def test_json_has_all_scores_intervals_and_comparisons(two_runs, capsys):
     main([*map(str, two_runs), "--json"])
     data = json.loads(capsys.readouterr().out)

@@ -105,6 +105,7 @@ def test_a_document_gets_the_tables_that_its_commands_print(run, capsys):
         (TABLE.format("runs/none"), "line 1: cannot read runs/none"),
         (TABLE.format("runs/reader --nonsense"), "is wrong usage"),
         (TABLE.format("'runs"), "cannot be read"),
+        (TABLE.replace("compare", "robustness").format("runs/reader"), "line 1: asr robustness measures for minutes"),
     ],
 )
 def test_what_is_wrong_with_a_document_is_said_with_its_line_and_the_document_is_left(run, text, message, capsys):

@@ -163,5 +163,5 @@ def test_a_scores_file_leads_to_the_model_that_made_it(two_runs, tmp_path):
     assert ("scores:", COLORS[0]) in texts(comparison_figure(runs))
     write_json(tmp_path / "scores.json", {**read_json(two_runs[0] / "scores.json"), "model": None})
     shutil.copy(two_runs[0] / "hypotheses.jsonl", tmp_path)
-    with pytest.raises(InputError, match="does not say which model was scored: give its run folder"):
+    with pytest.raises(InputError, match="name no model that could hear an utterance: were they imported"):
         comparison_figure(read_runs([tmp_path / "scores.json"]))
