@@ -29,7 +29,7 @@ VERBS = {
     "inspect": ("draw gates, memories and receptive fields of a model", "asr.inspect.command:main"),
     "gradients": ("draw how far gradients reach in recurrent nets", "asr.inspect.gradient_command:main"),
     "bench": ("time the Grid LSTM beside nn.LSTM, and measure its memory", "asr.bench.command:main"),
-    "export": ("write a trained model as safetensors and JSON", "asr.model:export_main"),
+    "export": ("write a trained model as safetensors and JSON", "asr.export:main"),
     "doctor": ("report versions, devices, audio support and engines", "asr.doctor:main"),
 }
 """verb -> (what it does, where the function `(arguments) -> exit code` is that does it)."""

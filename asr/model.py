@@ -1,12 +1,10 @@
 """Encoder + CTC head, and everything needed to use it on audio, rebuilt from plain data."""
 
-import argparse
 import hashlib
 import importlib
 import pickle
 import sys
 import zipfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -256,15 +254,3 @@ def export_model(loaded: LoadedModel, folder: Path | str, half: bool = False) ->
         file.write(save(weights))
     metadata = {key: value for key, value in loaded.metadata.items() if key not in ("source", "sha256")}
     write_json(folder / "model.json", {"description": loaded.description.to_dict(), "metadata": metadata})
-
-
-def export_main(arguments: Sequence[str]) -> int:
-    """`asr export`."""
-    parser = argparse.ArgumentParser(prog="asr export", description="Write a trained model as safetensors and JSON.")
-    parser.add_argument("model", help="run folder, checkpoint or exported folder")
-    parser.add_argument("-o", "--output", required=True, help="folder to write model.safetensors and model.json into")
-    parser.add_argument("--half", action="store_true", help="store float16 weights, half the size")
-    options = parser.parse_args(arguments)
-    export_model(load_model(options.model), options.output, half=options.half)
-    print(f"wrote {Path(options.output) / 'model.safetensors'} and model.json")
-    return 0

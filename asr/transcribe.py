@@ -23,7 +23,14 @@ from asr.data.audio import read_audio
 from asr.decode.greedy import TimedText
 from asr.decode.log_probs import tokens_digest
 from asr.decode.nbest import ScoredText
-from asr.decode.options import DecodingOptions, add_decoding_arguments, check_tokens, decoding_of
+from asr.decode.options import (
+    DecodingOptions,
+    add_decoding_arguments,
+    check_tokens,
+    decoding_of,
+    packed_decoder,
+    read_decoder,
+)
 from asr.decode.reading import Reader
 from asr.decode.recognition import reading_of, recognize
 from asr.errors import InputError
@@ -82,6 +89,8 @@ class Transcriber:
     ) -> "Transcriber":
         """Load an exported folder, a run folder or a checkpoint onto a torch device.
 
+        Without `decoding`, an exported folder is decoded by the decoder.json in it, and all others greedily.
+
         Raises:
             InputError: see `asr.model.load_model`; or the device does not exist here, or a file that `decoding` names
                 cannot be used.
@@ -90,7 +99,8 @@ class Transcriber:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-        return cls(load_model(path, device=device), decoding, nbest)
+        config = packed_decoder(path) if decoding is None else None
+        return cls(load_model(path, device=device), read_decoder(config) if config else decoding, nbest)
 
     def transcribe(self, audio: Any, sample_rate: int | None = None) -> Transcription:
         """Transcribe one recording, at any sample rate and with any number of channels.
@@ -167,7 +177,7 @@ def prepare_waveform(samples: torch.Tensor, rate: int, target: int) -> tuple[tor
 def main(arguments: Sequence[str]) -> int:
     """`asr transcribe`."""
     options = _parser().parse_args(arguments)
-    decoding = decoding_of(options)
+    decoding = decoding_of(options, options.model)
     if options.nbest and not (options.json and decoding.decoder != "greedy"):
         raise InputError("--nbest needs --json and --decoder beam: other output has one text a file")
     transcriber = Transcriber.load(options.model, options.device, decoding, options.nbest)

@@ -18,7 +18,7 @@ LAYERS = (
     {"experiment"},
     {"decode", "score"},
     {"report", "recognizer"},
-    {"training", "bench", "transcribe", "doctor", "robustness"},
+    {"training", "bench", "transcribe", "export", "doctor", "robustness"},
     {"sweep", "inspect"},
     {"cli"},
 )

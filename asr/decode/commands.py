@@ -85,7 +85,7 @@ def origin_of(loaded: LoadedModel, manifest: Path) -> Origin:
 
 
 def _wanted(options: argparse.Namespace) -> Wanted:
-    wanted = Wanted(decoding_of(options), options.nbest, options.save_log_probs, options.decode_workers)
+    wanted = Wanted(decoding_of(options, options.model), options.nbest, options.save_log_probs, options.decode_workers)
     if wanted.nbest and wanted.options.decoder == "greedy":
         raise InputError("the greedy decoder has one text of each utterance: --nbest needs --decoder beam")
     return wanted

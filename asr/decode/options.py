@@ -11,6 +11,7 @@ from asr.errors import InputError
 from asr.files import read_json, sha256_of
 
 DECODERS = ("greedy", "beam", "flashlight")
+DECODER_FILE = "decoder.json"
 MODEL_WORDS = "lm"
 """Names, in the place of a lexicon's file, the words of the language model."""
 
@@ -184,16 +185,28 @@ def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--blank-skip", type=float, help="take frames with this much blank as blank (default: 0, never)")
 
 
-def decoding_of(options: argparse.Namespace) -> DecodingOptions:
-    """The options given on a command line, on top of those of --decoder-config.
+def packed_decoder(model: Path | str) -> Path | None:
+    """The decoder.json of an exported model, if it holds one: it is decoded so unless another way is named.
+
+    In a run folder decoder.json is one of many results, and is used only where --decoder-config names it.
+    """
+    file = Path(model) / DECODER_FILE
+    return file if (Path(model) / "model.json").is_file() and file.is_file() else None
+
+
+def decoding_of(options: argparse.Namespace, model: Path | str | None = None) -> DecodingOptions:
+    """The options given on a command line, on top of those of --decoder-config, or of those that `model` holds.
 
     Raises:
         InputError: an option is out of range or contradicts another, or decoder.json cannot be used.
     """
     names = [field.name for field in fields(DecodingOptions)]
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    if options.decoder_config:
-        return replace(read_decoder(options.decoder_config), **given)
+    config = options.decoder_config
+    if config is None and model is not None and given.get("decoder", "beam") == "beam":
+        config = packed_decoder(model)
+    if config:
+        return replace(read_decoder(config), **given)
     if "decoder" not in given and set(given) & {"lm", "char_lm", "lexicon"}:
         given["decoder"] = "beam"
     decoding = DecodingOptions(**given)

@@ -133,7 +133,7 @@ def _start(options: argparse.Namespace) -> tuple[DecodingOptions, dict[str, list
     """The options to begin with, and the grid if one was given."""
     if options.decoder is None and options.decoder_config is None:
         options.decoder = "beam"
-    start = decoding_of(options)
+    start = decoding_of(options, options.model)
     if start.decoder != "beam":
         raise InputError(f"the weights of the decoder 'beam' can be tuned, not those of {start.decoder!r}")
     names = free_weights(start)

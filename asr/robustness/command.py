@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         rows, note = _kept(options.show)
         _print(rows, note, options.markdown)
         return 0
-    decoding = decoding_of(options)
+    decoding = decoding_of(options, options.model)
     loaded = load_model(options.model)
     check_tokens(options.decoder_config, tokens_digest(loaded.tokenizer))
     reader = Reader(reading_of(loaded, decoding))
