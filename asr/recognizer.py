@@ -240,11 +240,15 @@ class Recognizer(LightningModule):
         matrices = [p for p in self.parameters() if p.ndim > 1]
         vectors = [p for p in self.parameters() if p.ndim <= 1]
         options = self.optimization
+        on_cpu = all(p.device.type == "cpu" for p in self.parameters())
         optimizer = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": options.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
             lr=options.learning_rate,
             betas=options.betas,
+            fused=on_cpu or None,
         )
+        if on_cpu:  # no gradient is scaled there, so that Lightning may clip them
+            optimizer._step_supports_amp_scaling = False
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(options, self.total_steps()))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
