@@ -15,7 +15,7 @@ from asr.report.evidence import Evidence, Settings, weigh
 from asr.report.rescored import Rescored, only_common, peculiarities, rescore
 from asr.report.runs import ScoredRun, check_comparable, read_runs
 from asr.report.statements import explanations, statements
-from asr.report.systems import systems_of
+from asr.report.systems import System, systems_of
 from asr.report.tables import headings, markdown_table, markdown_text, notes, plain_table, table_rows
 
 __all__ = ["Comparison", "ScoredRun", "check_comparable", "compared", "main", "plain_table", "read_runs"]
@@ -27,12 +27,14 @@ class Comparison:
 
     Args:
         rescored: the runs and their utterances; with fewer scores than on disk if only common utterances are compared.
+        systems: what is compared: single runs, and models with several; also those of which there are no utterances.
         evidence: intervals and pairs.
         statements: sentences that state differences, and rates over seeds.
         notes: what must be known to read table and statements.
     """
 
     rescored: tuple[Rescored, ...]
+    systems: tuple[System, ...]
     evidence: Evidence
     statements: tuple[str, ...]
     notes: tuple[str, ...]
@@ -93,9 +95,10 @@ def compared(
     else:
         check_comparable(runs)
         rescored = [rescore(run) for run in runs]
-    evidence = weigh(rescored, systems_of(runs, groups or {}, not each), settings)
+    systems = systems_of(runs, groups or {}, not each)
+    evidence = weigh(rescored, systems, settings)
     said = (*notes(runs), *left_out, *peculiarities(rescored), *explanations(evidence))
-    return Comparison(tuple(rescored), evidence, tuple(statements(evidence)), said)
+    return Comparison(tuple(rescored), tuple(systems), evidence, tuple(statements(evidence)), said)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -105,7 +108,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.common and options.picture:
         parser.error("--picture draws all utterances and does not go with --common")
     comparison = compared_as(options)
-    text = _as_json(comparison) if options.json else _as_text(comparison, options.markdown)
+    text = _as_json(comparison) if options.json else as_text(comparison, options.markdown)
     print(text)
     if options.output:
         write_text(options.output, text + "\n")
@@ -149,7 +152,8 @@ def _as_json(comparison: Comparison) -> str:
     return json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False)
 
 
-def _as_text(comparison: Comparison, markdown: bool) -> str:
+def as_text(comparison: Comparison, markdown: bool = False) -> str:
+    """The table, and below it what is said of differences and what must be known to read it."""
     rows = table_rows(comparison.runs, comparison.evidence)
     table = (markdown_table if markdown else plain_table)(headings(comparison.evidence.settings.level), rows)
     paragraphs = [lines for lines in (comparison.statements, comparison.notes) if lines]

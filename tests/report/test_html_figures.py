@@ -171,6 +171,25 @@ def test_the_main_result_names_the_best_system_and_what_the_tests_say(tmp_path: 
     assert main_result(gathered_from(tmp_path / "d", wrong)) == "run0 has a word error rate of 50.00 %."
 
 
+def test_the_main_result_ranks_runs_and_means_without_hypotheses_too_and_says_that_they_were_not_tested(
+    tmp_path: Path,
+) -> None:
+    paths = [
+        write_scored_run(tmp_path / name, rows_with(*of_run))
+        for name, of_run in {"best": (1,) * 4, "mean0": (3,) * 4, "mean1": (2,) * 4, "good": (4,) * 4}.items()
+    ]
+    untested = "that difference has no interval and was not tested."
+    (tmp_path / "best" / "hypotheses.jsonl").unlink()
+    assert main_result(gather(compared(read_runs([*paths[1:], paths[0]])))) == (
+        f"best has the lowest word error rate, 10.00 %, 10.00 points below mean1; {untested}"
+    )
+    (tmp_path / "mean1" / "hypotheses.jsonl").unlink()
+    runs = read_runs([paths[3], *paths[1:3]])
+    assert main_result(gather(compared(runs, {"mean": runs[1:]}))) == (
+        f"mean has the lowest word error rate, 25.00 %, 15.00 points below good; {untested}"
+    )
+
+
 def test_the_table_begins_with_the_runs_in_their_order(tmp_path: Path) -> None:
     found = table(gathered_from(tmp_path, (1, 2), (3, 4)).comparison)
     assert [row[0].text for row in found.rows] == ["run0", "run1"]

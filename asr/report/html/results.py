@@ -50,25 +50,36 @@ def intervals(gathered: Gathered) -> tuple[tuple[float, float] | None, ...]:
 
 
 def main_result(gathered: Gathered) -> str | None:
-    """Which system makes the fewest word errors, and whether it differs from the next one."""
-    evidence = gathered.comparison.evidence
-    rates = {system.name: system.word_seeds.mean for system in evidence.systems}
-    if len(rates) < 2:  # those without hypotheses are not among them
-        rates = {run.name: run.scores["wer"] for run in gathered.runs if run.scores["wer"] is not None}
+    """Which system makes the fewest word errors, and whether it differs from the next one.
+
+    All systems are ranked by their scores, also those without hypotheses, of which no difference can be tested.
+    """
+    rates = _rates(gathered)
     order = sorted(rates, key=lambda name: rates[name])
     if not order:
         return None
     if len(order) == 1:
         return f"{order[0]} has a word error rate of {100 * rates[order[0]]:.2f} %."
     first, second = order[:2]
-    pair = next((pair for pair in evidence.pairs if {pair.first, pair.second} == {first, second}), None)
+    pairs = gathered.comparison.evidence.pairs
+    pair = next((pair for pair in pairs if {pair.first, pair.second} == {first, second}), None)
     rate, points = f"{100 * rates[first]:.2f} %", f"{100 * (rates[second] - rates[first]):.2f} points"
     return f"{first} has the lowest word error rate, {rate}{_verdict(pair, second, points)}."
 
 
+def _rates(gathered: Gathered) -> dict[str, float]:
+    """The word error rate of each system, over seeds their mean; none of systems without words to score."""
+    rates = {}
+    for system in gathered.comparison.systems:
+        found = [run.scores["wer"] for run in system.runs if run.scores["wer"] is not None]
+        if found:
+            rates[system.name] = sum(found) / len(found)
+    return rates
+
+
 def _verdict(pair: Pair | None, other: str, points: str) -> str:
     if pair is None:
-        return f", {points} below {other}"
+        return f", {points} below {other}; that difference has no interval and was not tested"
     if pair.verdict == "difference":
         return f". It is {points} below {other}, a difference by every test that was made"
     if pair.verdict == "none":
