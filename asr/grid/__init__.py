@@ -1,7 +1,7 @@
 """Recurrent networks over grids: the Grid LSTM and the multidimensional LSTM. Imports torch alone.
 
 grid_lstm, multidimensional_lstm    the modules
-layers, arguments                   what they share: parameters, the merge of directions, checks
+layers, arguments, inputs           what they share: parameters, the merge of directions, checks
 options                             a layer as plain values, and the protocol that engines keep
 engines                             the engines by name
 definition                          cell by cell, the oracle of the tests

@@ -1,4 +1,4 @@
-"""Checks of what users give: every error names the value and its limit."""
+"""Checks of what users give to constructors: every error names the value and its limit."""
 
 import itertools
 import math
@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Literal
 
-import torch
-from torch import Tensor
-
-from asr.grid.options import Direction, GridOptions, GridState, MultidimensionalOptions, Options
+from asr.grid.options import Direction, GridOptions, MultidimensionalOptions, Options
 
 
 def at_least(name: str, value: int, minimum: int) -> int:
@@ -221,132 +218,3 @@ def directions(bidirectional: bool | Sequence[bool], axes: int) -> tuple[Directi
     if not of_bools or len(per_axis) != axes:
         raise ValueError(f"bidirectional must be a bool or a list of {axes} bools, one an axis, got {bidirectional!r}")
     return tuple(itertools.product(*((False, True) if both else (False,) for both in per_axis)))
-
-
-def check_input(inputs: Tensor, axes: int, input_size: int, device: torch.device) -> None:
-    """Whether it is (B, *extents, input_size), floating point, and where the parameters are.
-
-    Raises:
-        ValueError: it is not, or has an extent of 0.
-    """
-    if not isinstance(inputs, Tensor):
-        raise ValueError(f"the input must be a tensor, got {type(inputs).__name__}")
-    if inputs.dim() != axes + 2 or inputs.shape[-1] != input_size:
-        raise ValueError(f"the input must be (B, {axes} extents, {input_size}), got shape {tuple(inputs.shape)}")
-    if not inputs.is_floating_point():
-        raise ValueError(f"the input must be floating point, got {inputs.dtype}")
-    if 0 in inputs.shape[:-1]:
-        raise ValueError(f"the input must have no extent of 0, got shape {tuple(inputs.shape)}")
-    if inputs.device != device:
-        raise ValueError(f"the input must be on {device} like the parameters, got {inputs.device}")
-
-
-def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int) -> Tensor:
-    """The extents of each utterance, int64 (B, axes), on the device of the input.
-
-    Args:
-        inputs: (B, *extents, I), which was checked.
-        lengths: None (all cells are real), (B,) along the first axis, or (B, axes).
-
-    Raises:
-        ValueError: the lengths' shape, type or range is wrong.
-    """
-    batch, *extents = inputs.shape[:-1]
-    whole = torch.tensor(extents, dtype=torch.int64).expand(batch, axes)
-    if lengths is not None and axes == 0:
-        raise ValueError("lengths must be None with axes=0: there is no axis that they could be along")
-    if lengths is None:
-        return whole.to(inputs.device)
-    if not isinstance(lengths, Tensor):
-        raise ValueError(f"lengths must be a tensor, got {type(lengths).__name__}")
-    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        raise ValueError(f"lengths must be integers, got {lengths.dtype}")
-    if lengths.shape not in ((batch,), (batch, axes)):
-        raise ValueError(f"lengths must have shape ({batch},) or ({batch}, {axes}), got {tuple(lengths.shape)}")
-    given = lengths.detach().to("cpu", torch.int64).reshape(batch, -1)
-    given = torch.cat([given, whole[:, given.shape[1] :]], dim=1)
-    outside = (given < 1) | (given > whole)
-    if torch.compiler.is_compiling():  # values are not known yet: the program checks them, with a RuntimeError
-        torch._assert_async(~outside.any(), "lengths must be between 1 and the extent")
-    elif len(wrong := outside.nonzero()):
-        row, axis = wrong[0].tolist()
-        limit = f"1 and the extent {extents[axis]}"
-        raise ValueError(f"lengths must be between {limit} along axis {axis}, got {int(given[row, axis])} in row {row}")
-    return given.to(inputs.device)
-
-
-def bands_fit(bands: int, inputs: Tensor) -> None:
-    """Whether every band has a cell.
-
-    Raises:
-        ValueError: the last axis of the input (B, *extents, I) has fewer cells than there are bands.
-    """
-    if bands > 1 and inputs.shape[-2] < bands:
-        raise ValueError(f"{bands} bands need as many cells along the last axis, got an extent of {inputs.shape[-2]}")
-
-
-def checked_state(
-    state: tuple[Tensor, Tensor | None],
-    leading: tuple[int, ...],
-    sizes: tuple[int, int],
-    lengths: Tensor,
-    dtype: torch.dtype,
-) -> GridState:
-    """A state that was given, with zeros where an utterance has no cell.
-
-    Args:
-        state: hidden and memory.
-        leading: (num_layers, D, B, *extents[1:]).
-        sizes: of hidden and memory vectors; memory may have a size of 0, and is then None.
-        lengths: (B, A).
-        dtype: what it is converted to.
-
-    Raises:
-        ValueError: it is no pair of tensors, a shape, type or device is wrong, or memory is missing or superfluous.
-    """
-    if lengths.shape[1] == 0:
-        raise ValueError("state must be None with axes=0: there is no axis that it could enter along")
-    if not isinstance(state, (tuple, list)) or len(state) != 2:
-        length = f" of length {len(state)}" if isinstance(state, (tuple, list, Tensor)) else ""
-        raise ValueError(f"state must be a pair of hidden and memory, got {type(state).__name__}{length}")
-    padded = ~real_cells(leading[3:], lengths[:, 1:]).unsqueeze(-1)
-    checked = []
-    for name, tensor, size in zip(("hidden", "memory"), state, sizes, strict=True):
-        if (tensor is None) != (size == 0):
-            raise ValueError(f"the state's {name} must be {'None' if size == 0 else 'a tensor'} with these cells")
-        if tensor is not None:
-            _check_state_tensor(name, tensor, (*leading, size), lengths.device)
-        checked.append(None if tensor is None else tensor.to(dtype).masked_fill(padded, 0))
-    assert checked[0] is not None
-    return GridState(checked[0], checked[1])
-
-
-def _check_state_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], device: torch.device) -> None:
-    if not isinstance(tensor, Tensor):
-        raise ValueError(f"the state's {name} must be a tensor, got {type(tensor).__name__}")
-    if tensor.shape != shape:
-        raise ValueError(f"the state's {name} must have shape {shape}, got {tuple(tensor.shape)}")
-    if not tensor.is_floating_point():
-        raise ValueError(f"the state's {name} must be floating point, got {tensor.dtype}")
-    if tensor.device != device:
-        raise ValueError(f"the state's {name} must be on {device}, got {tensor.device}")
-
-
-def without_padding(values: Tensor, padded: Tensor | None) -> Tensor:
-    """Values (B, *extents, C), zero at padded cells (B, *extents, 1); the tensor itself where nothing is padded."""
-    return values if padded is None else values.masked_fill(padded, 0)
-
-
-def real_cells(extents: Sequence[int], lengths: Tensor) -> Tensor:
-    """Which cells of a padded grid belong to an utterance, bool (B, *extents).
-
-    >>> real_cells((3,), torch.tensor([[2]])).tolist()
-    [[True, True, False]]
-    """
-    real = torch.ones(lengths.shape[0], *[1] * len(extents), dtype=torch.bool, device=lengths.device)
-    for axis, extent in enumerate(extents):
-        along = torch.arange(extent, device=lengths.device) < lengths[:, axis, None]
-        shape = [1] * len(extents)
-        shape[axis] = extent
-        real = real & along.view(-1, *shape)
-    return real

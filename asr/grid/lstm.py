@@ -7,8 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from asr.grid.arguments import checked_lengths
 from asr.grid.engines import OVERRIDE
+from asr.grid.inputs import checked_lengths
 from asr.grid.layers import product_type
 from asr.grid.native_engine import CPUKernel
 from asr.grid.options import GridOptions

@@ -12,19 +12,21 @@ from torch.utils.checkpoint import checkpoint
 
 from asr.grid.arguments import (
     at_least,
-    bands_fit,
-    check_input,
-    checked_lengths,
-    checked_state,
     directions,
     equal_if_tied,
     layer_options,
     multidimensional_options,
-    real_cells,
-    without_padding,
     yes_or_no,
 )
 from asr.grid.engines import choose_engine, known_engine
+from asr.grid.inputs import (
+    bands_fit,
+    check_input,
+    checked_lengths,
+    checked_state,
+    real_cells,
+    without_padding,
+)
 from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision, product_type
 from asr.grid.options import Engine, GridState, LayerState, MultidimensionalOptions, unusual
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from asr.grid.arguments import real_cells
 from asr.grid.cells import Cell, GridCell, TransferCell
+from asr.grid.inputs import real_cells
 from asr.grid.options import Direction, GridOptions, GridState, LayerWeights
 from asr.grid.recurrence import Plan, Scanned, gate_weight, recurrence
 from asr.grid.schedule import ScanOrder, layers_of_steps

@@ -11,9 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from asr.grid.arguments import real_cells
 from asr.grid.cells import Cell, GridCell, MultidimensionalCell
 from asr.grid.compiling import untraced
+from asr.grid.inputs import real_cells
 from asr.grid.options import (
     Direction,
     GridOptions,
