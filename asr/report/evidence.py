@@ -9,7 +9,7 @@ from typing import Literal
 from asr.report.rescored import Rescored
 from asr.report.systems import System
 from asr.score.errors import ErrorCounts
-from asr.score.matched_pairs import ErrorPositions, MatchedPairs, matched_pairs
+from asr.score.matched_pairs import FEW_SEGMENTS, ErrorPositions, MatchedPairs, matched_pairs
 from asr.score.scores import UtteranceScore
 from asr.score.seeds import SeedDifference, SeedVariation, seed_difference, variation
 from asr.score.uncertainty import DRAWS, LEVEL, Blocks, Interval, PairedDifference, Resampling, blocks_of, holm
@@ -28,7 +28,7 @@ class Settings:
     Args:
         draws: of the bootstrap.
         seed: of the draws.
-        level: of intervals; differences are stated at 1 - level.
+        level: of intervals; differences are stated at `alpha`.
         blocks: what is drawn as a whole: "speakers" where all are known (the default), or always "utterances".
         pairs: "all", "first" (each system with the first one), or "auto": all of up to `MANY_SYSTEMS` systems.
     """
@@ -38,6 +38,11 @@ class Settings:
     level: float = LEVEL
     blocks: Literal["speakers", "utterances"] = "speakers"
     pairs: Literal["auto", "all", "first"] = "auto"
+
+    @property
+    def alpha(self) -> float:
+        """1 - level, rounded so that a p-value of 0.05 is not below the alpha of 95 %."""
+        return round(1 - self.level, 12)
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,9 @@ class Pair:
         mapsswe: of two single runs.
         seeds: of two models with several runs each.
         corrected: name of each test of the WER -> p-value, corrected for the number of pairs.
-        verdict: "difference" if all tests reject "there is none", "none" if no test does, else "disagreement".
+        abstaining: tests that have no vote, since so little data cannot make them reject, or not reliably.
+        verdict: "difference" if all tests with a vote reject "there is none", "none" if no test does, else
+            "disagreement".
     """
 
     first: str
@@ -79,6 +86,7 @@ class Pair:
     mapsswe: MatchedPairs | None
     seeds: SeedDifference | None
     corrected: Mapping[str, float] = field(default_factory=dict)
+    abstaining: tuple[str, ...] = ()
     verdict: Verdict = "none"
 
     @property
@@ -89,6 +97,11 @@ class Pair:
             "MAPSSWE": self.mapsswe.p if self.mapsswe else None,
             "seeds": self.seeds.p if self.seeds else None,
         }
+
+    @property
+    def votes(self) -> dict[str, float]:
+        """The corrected p-values of the tests that have a vote."""
+        return {test: p for test, p in self.corrected.items() if test not in self.abstaining}
 
 
 @dataclass(frozen=True)
@@ -148,7 +161,7 @@ def weigh(rescored: Sequence[Rescored], systems: Sequence[System], settings: Set
         reason,
         tuple(rates[: len(alone)]),
         tuple(rates[len(alone) :]),
-        tuple(judged(pairs, 1 - settings.level)),
+        tuple(judged(pairs, settings.alpha)),
         tuple(missing),
     )
 
@@ -252,15 +265,33 @@ def _resampled(
     return Resampling.of(errors, [one.length for one in counts[0]], blocks, settings.draws, settings.seed)
 
 
-def judged(pairs: Sequence[Pair], level: float) -> list[Pair]:
-    """Correct the p-values of each test for the number of pairs, and let all tests of a pair vote."""
+def judged(pairs: Sequence[Pair], alpha: float) -> list[Pair]:
+    """Correct the p-values of each test for the number of pairs, and let the tests of a pair vote."""
     corrected: list[dict[str, float]] = [{} for _ in pairs]
     for test in TESTS:
         known = [(index, p) for index, pair in enumerate(pairs) if (p := pair.p_values[test]) is not None]
         for (index, _), p in zip(known, holm([p for _, p in known]), strict=True):
             corrected[index][test] = p
-    verdicts: list[Verdict] = []
-    for found in corrected:
-        rejected = [p < level for p in found.values()]
-        verdicts.append("none" if not any(rejected) else "difference" if all(rejected) else "disagreement")
-    return [replace(pair, corrected=p, verdict=v) for pair, p, v in zip(pairs, corrected, verdicts, strict=True)]
+    found = [
+        replace(pair, corrected=p, abstaining=_abstaining(pair, len(pairs), alpha))
+        for pair, p in zip(pairs, corrected, strict=True)
+    ]
+    return [replace(pair, verdict=_verdict(pair, alpha)) for pair in found]
+
+
+def _abstaining(pair: Pair, number: int, alpha: float) -> tuple[str, ...]:
+    """Tests without a vote in one of `number` pairs.
+
+    The bootstrap has none where its smallest p is not below alpha: few blocks would veto any difference. MAPSSWE, whose
+    statistic is normal for many segments only, is not trusted with few where it would decide alone.
+    """
+    least = pair.words.least_p
+    if least is not None and number * least < alpha:
+        return ()
+    few = pair.mapsswe is not None and pair.mapsswe.segments < FEW_SEGMENTS
+    return ("bootstrap", "MAPSSWE") if few else ("bootstrap",)
+
+
+def _verdict(pair: Pair, alpha: float) -> Verdict:
+    rejected = [p < alpha for p in pair.votes.values()]
+    return "none" if not any(rejected) else "difference" if all(rejected) else "disagreement"

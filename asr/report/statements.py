@@ -7,6 +7,10 @@ from asr.score.matched_pairs import FEW_SEGMENTS
 from asr.score.uncertainty import FEW_BLOCKS
 
 
+NAMES = {"bootstrap": "the bootstrap", "MAPSSWE": "MAPSSWE", "seeds": "Welch's test"}
+"""Tests in a sentence."""
+
+
 def statements(evidence: Evidence) -> list[str]:
     """A sentence for each model with several runs, and one for each pair."""
     means = [_over_seeds(rates, evidence) for rates in evidence.systems if len(rates.runs) > 1]
@@ -24,10 +28,13 @@ def statement(pair: Pair, evidence: Evidence) -> str:
         claim = f"{first} and {second} make equally many errors"
     claim += f" ({'; '.join(_grounds(pair, evidence, sign))})"
     if pair.verdict == "difference":
-        return f"{claim}: a difference."
+        alone = f", by {_listed([NAMES[test] for test in pair.votes])} alone" if pair.abstaining else ""
+        return f"{claim}: a difference{alone}."
+    if not pair.votes:
+        return f"No difference can be told, for there is too little to test: {claim}."
     if pair.verdict == "none":
         return f"No difference can be told: {claim}."
-    rejecting = [test for test, p in pair.corrected.items() if p < 1 - evidence.settings.level]
+    rejecting = [NAMES[test] for test, p in pair.votes.items() if p < evidence.settings.alpha]
     return f"No difference can be told, for the tests disagree (only {_listed(rejecting)} sees one): {claim}."
 
 
@@ -37,15 +44,19 @@ def _grounds(pair: Pair, evidence: Evidence, sign: int) -> list[str]:
     grounds = [_span(pair.words.lower, pair.words.upper, sign, level)]
     if pair.seeds:
         grounds[0] = f"over {evidence.blocks[1]} {grounds[0]}"
-    grounds.append(_p("bootstrap p", pair.corrected.get("bootstrap")))
+    grounds.append(_p("bootstrap p", pair.corrected.get("bootstrap")) + _without_vote(pair, "bootstrap"))
     if pair.mapsswe:
-        grounds.append(_p("MAPSSWE p", pair.corrected.get("MAPSSWE")))
-        if 0 < pair.mapsswe.segments < FEW_SEGMENTS:
-            grounds[-1] += f" from {pair.mapsswe.segments} segments only"
+        few = 0 < pair.mapsswe.segments < FEW_SEGMENTS
+        only = f" from {pair.mapsswe.segments} segments only" if few else ""
+        grounds.append(_p("MAPSSWE p", pair.corrected.get("MAPSSWE")) + only + _without_vote(pair, "MAPSSWE"))
     if pair.seeds:
         grounds.append(f"over seeds {_span(pair.seeds.lower, pair.seeds.upper, sign, level)}")
         grounds.append(_p("Welch p", pair.corrected.get("seeds")))
     return grounds
+
+
+def _without_vote(pair: Pair, test: str) -> str:
+    return ", without a vote" if test in pair.abstaining and test in pair.corrected else ""
 
 
 def _span(lower: float | None, upper: float | None, sign: int, level: str) -> str:
@@ -94,8 +105,9 @@ def explanations(evidence: Evidence) -> list[str]:
         return lines
     lines.append(_of_intervals(evidence))
     if evidence.pairs:
-        alpha = f"{100 * (1 - evidence.settings.level):g} %"
-        lines.append(f"A difference is stated where every test given rejects that there is none at {alpha}.")
+        alpha = f"{100 * evidence.settings.alpha:g} %"
+        lines.append(f"A difference is stated where every test with a vote rejects that there is none at {alpha}.")
+        lines += _of_abstaining(evidence)
         if len(evidence.pairs) > 1:
             lines.append(
                 f"The p-values are corrected for {len(evidence.pairs)} comparisons (Holm), the intervals are not."
@@ -103,6 +115,27 @@ def explanations(evidence: Evidence) -> list[str]:
     single = [rates.name for rates in evidence.systems if len(rates.runs) == 1]
     if single and evidence.pairs:
         lines.append(f"What another seed would give is in no interval of {_listed(single)}: one run each.")
+    return lines
+
+
+def _of_abstaining(evidence: Evidence) -> list[str]:
+    """Why tests have no vote."""
+    lines, number, (blocks, kind) = [], len(evidence.pairs), evidence.blocks
+    least = evidence.pairs[0].words.least_p  # the same for all: they see the same draws
+    if least is not None and any("bootstrap" in pair.abstaining for pair in evidence.pairs):
+        few_blocks = least == 2.0 ** (1 - blocks)
+        what = f"{blocks} {kind}" if few_blocks else f"{evidence.pairs[0].words.draws:,} draws"
+        corrected = f" ({number * least:.4g} corrected for {number} comparisons)" if number > 1 else ""
+        other = f"; --blocks utterances draws utterances in the place of {kind}" if kind == "speakers" else ""
+        hint = other if few_blocks else "; --draws takes more"
+        lines.append(f"The bootstrap has no vote: {what} cannot give a p below {least:.4g}{corrected}{hint}.")
+    few = [pair for pair in evidence.pairs if "MAPSSWE" in pair.abstaining and pair.mapsswe and pair.mapsswe.segments]
+    if few:
+        named = ", ".join(f"{pair.first} and {pair.second}" for pair in few)
+        lines.append(
+            f"MAPSSWE, which takes its statistic to be normal, has no vote by itself with fewer than {FEW_SEGMENTS} "
+            f"segments: {named}."
+        )
     return lines
 
 

@@ -100,6 +100,15 @@ class PairedDifference:
     probability: float
     p: float | None
 
+    @property
+    def least_p(self) -> float | None:
+        """The smallest `p` that so many blocks and draws can give; None for a single block."""
+        return _least_p(self.blocks, self.draws) if self.blocks > 1 else None
+
+
+def _least_p(blocks: int, draws: int) -> float:
+    return max(2 / (1 + draws), 2.0 ** (1 - blocks))
+
 
 def blocks_of(speakers: Sequence[str | None]) -> Blocks:
     """Speakers as blocks where every utterance has one and there are two or more; else utterances.
@@ -220,7 +229,7 @@ class Resampling:
         lower, upper = self._ends(drawn, level)
         below, above = int((drawn < 0).sum()), int((drawn > 0).sum())
         ties = drawn.size - below - above
-        rarer = min(below, above) + ties
+        p = 2 * (1 + min(below, above) + ties) / (1 + drawn.size)
         return PairedDifference(
             float(self.rates[first] - self.rates[second]),
             lower,
@@ -229,7 +238,7 @@ class Resampling:
             self.blocks,
             drawn.size,
             (below + ties / 2) / drawn.size,
-            min(1.0, max(2 * (1 + rarer) / (1 + drawn.size), 2.0 ** (1 - self.blocks))) if self.blocks > 1 else None,
+            min(1.0, max(p, _least_p(self.blocks, drawn.size))) if self.blocks > 1 else None,
         )
 
     def _ends(self, drawn: Floats, level: float) -> tuple[float | None, float | None]:

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from asr.files import write_json, write_text
 from asr.report.compare import compared, main
 from asr.report.evidence import Pair, Settings, judged
 from asr.report.runs import read_runs
+from asr.report.statements import statement
 from asr.score.errors import align_words
 from asr.score.matched_pairs import MatchedPairs
 from asr.score.scores import score
@@ -98,13 +100,14 @@ def test_systems_that_hardly_differ_are_not_told_apart(make, compare):
     assert "No difference can be told: a and c make equally many errors" in compare(make("a", rows), make("c", rows))
 
 
-def difference(p):
-    return PairedDifference(-0.1, -0.2, -0.01, 0.95, 50, 1000, 0.99, p)
+def difference(p, blocks=50, draws=1000):
+    return PairedDifference(-0.1, -0.2, -0.01, 0.95, blocks, draws, 0.99, p)
 
 
-def pair_of(p_bootstrap, p_mapsswe):
-    test = MatchedPairs(40, 5, 0.1, 1.0, 2.0, p_mapsswe)
-    return Pair("a", "b", difference(p_bootstrap), difference(p_bootstrap), test, None)
+def pair_of(p_bootstrap, p_mapsswe, blocks=50, segments=40, draws=1000):
+    test = MatchedPairs(segments, 5, 0.1, 1.0, 2.0, p_mapsswe)
+    found = difference(p_bootstrap, blocks, draws)
+    return Pair("a", "b", found, found, test, None)
 
 
 def test_a_verdict_needs_all_tests_and_p_values_corrected_for_the_number_of_pairs():
@@ -113,6 +116,54 @@ def test_a_verdict_needs_all_tests_and_p_values_corrected_for_the_number_of_pair
     pairs = judged([pair_of(0.02, 0.03), pair_of(0.6, 0.7), pair_of(0.001, 0.9), pair_of(0.01, None)], 0.05)
     assert [pair.verdict for pair in pairs] == ["disagreement", "none", "disagreement", "difference"]
     assert pairs[0].corrected == {"bootstrap": pytest.approx(0.04), "MAPSSWE": pytest.approx(0.09)}
+
+
+def test_a_p_value_of_exactly_one_minus_the_level_does_not_reject():
+    assert Settings(level=0.95).alpha == 0.05
+    for p in (0.05, 2 * (1 + 4) / (1 + 199)):  # five of 199 draws on the rarer side
+        assert judged([pair_of(p, 0.01)], Settings(level=0.95).alpha)[0].verdict == "disagreement"
+
+
+@pytest.mark.parametrize(
+    ("speakers", "pairs", "has_vote"),
+    [(5, 1, False), (6, 1, True), (6, 3, False), (7, 3, True), (1, 1, False)],  # 2^-4, 2^-5, 3 2^-5, 3 2^-6
+)
+def test_the_bootstrap_has_a_vote_where_its_smallest_p_could_reject(speakers, pairs, has_vote):
+    least = 2.0 ** (1 - speakers) if speakers > 1 else None
+    found = judged([pair_of(least, 0.001, speakers)] * pairs, 0.05)
+    assert [("bootstrap" in pair.abstaining) for pair in found] == [not has_vote] * pairs
+    assert [pair.verdict for pair in found] == ["difference"] * pairs
+
+
+def test_too_few_draws_cannot_veto_either():
+    assert judged([pair_of(2 / 101, 0.001, draws=100)] * 3, 0.05)[0].abstaining == ("bootstrap",)
+    assert judged([pair_of(2 / 101, 0.001, draws=100)] * 2, 0.05)[0].abstaining == ()
+
+
+def test_mapsswe_by_itself_needs_as_many_segments_as_its_distribution():
+    assert judged([pair_of(None, 0.001, 1, segments=29)], 0.05)[0].verdict == "none"
+    assert judged([pair_of(None, 0.001, 1, segments=30)], 0.05)[0].verdict == "difference"
+    beside = judged([pair_of(0.001, 0.001, segments=29)], 0.05)[0]  # the bootstrap sees it too
+    assert (beside.abstaining, beside.verdict) == ((), "difference")
+
+
+def test_of_few_speakers_mapsswe_decides_and_it_is_said_why(make, compare):
+    few = [[replace(row, speaker=f"s{n % 5}") for n, row in enumerate(heard(*of))] for of in ((0.0, 1), (0.9, 2))]
+    runs = make("few", few[0]), make("poor", few[1])
+    printed = compare(*runs)
+    assert "bootstrap p = 0.0625, without a vote; MAPSSWE p < 0.0001): a difference, by MAPSSWE alone." in printed
+    assert "The bootstrap has no vote: 5 speakers cannot give a p below 0.0625; --blocks utterances" in printed
+    assert "MAPSSWE p < 0.0001): a difference.\n" in compare(*runs, "--blocks", "utterances")
+    three = compare(*runs, make("third", few[1]), "--draws", "200")
+    assert "below 0.0625 (0.1875 corrected for 3 comparisons); --blocks utterances" in three
+
+
+def test_with_one_test_for_and_one_against_it_is_said_which_sees_a_difference(make):
+    pairs = [pair_of(0.01, 0.2), pair_of(0.2, 0.01)]
+    base = compared(read_runs([make("a", heard(0.1, 1)), make("b", heard(0.2, 2))]), settings=Settings(draws=100))
+    for pair, name in zip(pairs, ("the bootstrap", "MAPSSWE"), strict=True):
+        said = statement(judged([pair], 0.05)[0], base.evidence)
+        assert said.startswith(f"No difference can be told, for the tests disagree (only {name} sees one): a makes 10.")
 
 
 CONFIG = {"seed": 0, "run": "r", "model": {"encoder": {"class_path": "E"}}, "data": {"root": "d", "num_workers": 2}}
@@ -211,9 +262,16 @@ def test_blocks_are_stated(make, compare):
 
 
 def test_a_single_utterance_has_no_interval(make, compare):
-    printed = compare(make("a", heard(0.3, 1)[:1]), make("b", heard(0.9, 2)[:1]))
+    said = "A B C D E F G H I"
+    right, wrong = (Hypothesis("u", text, said, "s") for text in (said, "X B C X E F X H I"))
+    printed = compare(make("a", [right]), make("b", [wrong]))
     assert "There are no intervals: one utterance does not say" in printed
     assert ": a difference" not in printed
+    mixed = Hypothesis("u", "X Y B C X E F X Y H I", said, "s")  # Z is 2, 1, 2: W of 5 is far out in a normal tail
+    printed = compare(make("a", [right]), make("c", [mixed]))
+    assert "told, for there is too little to test: a makes 55.56" in printed
+    assert "MAPSSWE p < 0.0001 from 3 segments only, without a vote" in printed
+    assert "has no vote by itself with fewer than 30 segments: a and c." in printed
 
 
 def test_the_level_changes_intervals_and_verdicts_as_it_says(make, compare):

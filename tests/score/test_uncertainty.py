@@ -99,6 +99,13 @@ def test_p_is_not_below_the_chance_that_all_blocks_agree_nor_below_what_the_draw
     assert ones == {2: 0.5, 4: 0.125, 6: 0.03125, 40: pytest.approx(2 / 501)}
 
 
+def test_the_least_p_is_that_of_two_systems_that_differ_in_every_block_alike():
+    for number, draws in ((2, 500), (6, 500), (40, 500), (6, 100)):
+        found = paired(np.zeros(number), np.ones(number), np.ones(number), draws=draws)
+        assert found.least_p == found.p
+    assert paired([3, 1], [5, 0], [10, 3], blocks=["a", "a"]).least_p is None
+
+
 def test_the_probability_and_p_of_a_pair_are_those_of_all_resamples():
     first, second, lengths = np.array([3, 0, 1, 7, 2]), np.array([2, 2, 2, 7, 3]), np.array([10, 4, 9, 12, 5])
     exact = all_resamples(first - second, lengths)
