@@ -97,7 +97,8 @@ def compared(
         rescored = [rescore(run) for run in runs]
     systems = systems_of(runs, groups or {}, not each)
     evidence = weigh(rescored, systems, settings)
-    said = (*notes(runs), *left_out, *peculiarities(rescored), *explanations(evidence))
+    unlike = [one.run.name for one in rescored if one.unlike]
+    said = (*notes(runs, unlike), *left_out, *peculiarities(rescored), *explanations(evidence))
     return Comparison(tuple(rescored), tuple(systems), evidence, tuple(statements(evidence)), said)
 
 

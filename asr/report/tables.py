@@ -91,14 +91,19 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def notes(runs: Sequence[ScoredRun]) -> list[str]:
-    """What must be known to read the table: the test set, and where real-time factors come from."""
+def notes(runs: Sequence[ScoredRun], unlike: Sequence[str] = ()) -> list[str]:
+    """What must be known to read the table: the test set, and where real-time factors come from.
+
+    Args:
+        runs: of the table.
+        unlike: names of those whose hypotheses are not normalised as the references are.
+    """
     scores = runs[0].scores
     normalizer = scores.get("normalizer")
-    lines = [
-        f"{scores['utterances']} utterances, {scores['words']} words, "
-        + (f"normalised by {normalizer}." if normalizer else "no text normalisation recorded.")
-    ]
+    normalised = f"normalised by {normalizer}" if normalizer else "no text normalisation recorded"
+    if unlike:
+        normalised = f"references {normalised}, hypotheses of {', '.join(unlike)} not all"
+    lines = [f"{scores['utterances']} utterances, {scores['words']} words, {normalised}."]
     machines = {json.dumps(run.scores["machine"], sort_keys=True): run for run in runs if run.scores.get("machine")}
     places = [
         f"{run.name}: {machine_of(run.scores['machine'])}" if len(machines) > 1 else machine_of(run.scores["machine"])

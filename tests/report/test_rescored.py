@@ -7,10 +7,11 @@ import pytest
 from asr.decode.hypotheses import Hypothesis, write_hypotheses
 from asr.errors import InputError
 from asr.files import read_json, write_json, write_text
-from asr.report.compare import main
+from asr.report.compare import compared, main
 from asr.report.rescored import rescore
 from asr.report.runs import read_runs
 from asr.score.command import main as score_main
+from asr.score.importing import main as import_main
 from asr.score.scores import score
 from asr.text import normalizer
 
@@ -137,3 +138,57 @@ def test_scores_made_with_a_normaliser_or_other_references_are_made_the_same_way
     write_json(tmp_path / "out" / "theirs.json", {**read_json(tmp_path / "out" / "theirs.json"), "references": None})
     [run] = read_runs([tmp_path / "out" / "theirs.json"])
     assert "without a reference" in rescore(run).reason
+
+
+def imported(run, folder, lines, *options):
+    """Another system's hypotheses, scored with the references of a run."""
+    write_text(folder / "theirs.text", "".join(f"{line}\n" for line in lines))
+    command = [folder / "theirs.text", "--references", run, "-o", folder / "theirs", *options]
+    assert import_main([str(part) for part in command]) == 0
+    return folder / "theirs"
+
+
+def test_imported_hypotheses_in_another_writing_are_counted_and_the_option_named(make, tmp_path, compare):
+    ours = make("ours")
+    lines = ["u1 a b", "u2 B", "u3 b", "u4 D D"]
+    theirs = imported(ours, tmp_path, lines)
+    printed = compare(ours, theirs)
+    assert "7 words, references normalised by english/1, hypotheses of theirs not all.\n" in printed
+    assert (
+        "2 of 4 hypotheses of theirs are not written as english/1 writes (u1, u3), so that another way of writing "
+        "counts as errors: `asr import --normalizer english/1` treats both sides alike." in printed
+    )
+    assert rescore(read_runs([theirs])[0]).unlike == ("u1", "u3")
+    imported(ours, tmp_path, lines, "--normalizer", "english/1")
+    printed = compare(ours, theirs)
+    assert "7 words, normalised by english/1.\n" in printed
+    assert "not written as" not in printed
+    imported(make("verbatim", identifier=None), tmp_path, lines)  # nothing is known of these references
+    assert rescore(read_runs([theirs])[0]).unlike == ()
+
+
+def test_only_common_utterances_in_another_writing_are_counted(make, tmp_path):
+    theirs = imported(make("ours"), tmp_path, ["u1 a b", "u2 B", "u3 b", "u4 D D"])
+    runs = read_runs([theirs, make("less", ROWS[1:])])
+    assert compared(runs, common=True).rescored[0].unlike == ("u3",)
+
+
+def test_utterances_that_an_imported_file_lacks_are_told_from_those_in_which_nothing_was_recognised(
+    make, tmp_path, compare
+):
+    ours = make("ours")
+    printed = compare(ours, imported(ours, tmp_path, ["u1 A B", "u3", "u4 D D"], "--missing-as-empty"))
+    assert "The file that theirs was imported from has no hypothesis of 1 of 4 utterances (u2): all words" in printed
+    assert "theirs recognised nothing in 1 of 4 utterances (u3): all words" in printed
+
+
+def test_an_utterance_of_wrong_words_alone_is_none_in_which_nothing_was_recognised(make, compare):
+    swapped = [*ROWS[:3], Hypothesis("u4", "E", "D E F", "s3"), Hypothesis("u5", "X", "F G", "s3")]
+    assert "recognised nothing" not in compare(make("a", swapped))
+
+
+def test_scores_of_other_references_with_equal_counts_are_refused(make):
+    a, b = make("a"), make("b", [*ROWS[:3], Hypothesis("u4", "D D", "D F", "s3")])
+    shutil.copy(b / "hypotheses.jsonl", a)
+    with pytest.raises(InputError, match=r"4 errors, 7 words\) and .* \(4, 7\) do not belong together"):
+        main([str(a)])
