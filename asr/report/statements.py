@@ -6,7 +6,6 @@ from asr.report.evidence import Evidence, Pair, Rates
 from asr.score.matched_pairs import FEW_SEGMENTS
 from asr.score.uncertainty import FEW_BLOCKS
 
-
 NAMES = {"bootstrap": "the bootstrap", "MAPSSWE": "MAPSSWE", "seeds": "Welch's test"}
 """Tests in a sentence."""
 
