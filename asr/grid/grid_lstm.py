@@ -24,6 +24,7 @@ from asr.grid.engines import choose_engine, known_engine
 from asr.grid.inputs import (
     bands_fit,
     check_input,
+    check_parameters,
     checked_lengths,
     checked_state,
     real_cells,
@@ -197,8 +198,8 @@ class GridLSTM(nn.Module):
         """Run over a batch of grids.
 
         Args:
-            input: (B, *extents, input_size); whatever its type, it is computed in the parameters', and under autocast
-                with the products in its type if the engine can.
+            input: (B, *extents, input_size), in the parameters' type; under autocast in any, and it is computed in the
+                parameters', with the products in autocast's type if the engine can.
             lengths: (B,) along the first axis, or (B, axes); None if nothing is padded. Padding changes nothing. With
                 axes=0 always None.
             state: what enters at each scan's first cells along the first axis, as an earlier call returned it; None is
@@ -215,7 +216,8 @@ class GridLSTM(nn.Module):
         """
         whole = lengths is None
         parameter = self._each_layer()[0].weight_ih
-        check_input(input, self.options.axes, self.input_size, parameter.device)
+        check_input(input, self.options.axes, self.input_size)
+        check_parameters(input, parameter, self.named_parameters())
         lengths = checked_lengths(input, lengths, self.options.axes)
         bands_fit(self.options.bands, input)
         extents = tuple(input.shape[1:-1])

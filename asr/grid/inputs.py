@@ -1,29 +1,59 @@
 """Checks of what users give to `forward`, and padding: every error names the value and its limit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from asr.grid.layers import autocasting
 from asr.grid.options import GridState
 
 
-def check_input(inputs: Tensor, axes: int, input_size: int, device: torch.device) -> None:
-    """Whether it is (B, *extents, input_size), floating point, and where the parameters are.
+def check_input(inputs: Tensor, axes: int, input_size: int) -> None:
+    """Whether it is (B, *extents, input_size), dense and floating point.
 
     Raises:
         ValueError: it is not, or has an extent of 0.
     """
     if not isinstance(inputs, Tensor):
         raise ValueError(f"the input must be a tensor, got {type(inputs).__name__}")
+    _check_dense("the input", inputs)
     if inputs.dim() != axes + 2 or inputs.shape[-1] != input_size:
         raise ValueError(f"the input must be (B, {axes} extents, {input_size}), got shape {tuple(inputs.shape)}")
     if not inputs.is_floating_point():
         raise ValueError(f"the input must be floating point, got {inputs.dtype}")
     if 0 in inputs.shape[:-1]:
         raise ValueError(f"the input must have no extent of 0, got shape {tuple(inputs.shape)}")
-    if inputs.device != device:
-        raise ValueError(f"the input must be on {device} like the parameters, got {inputs.device}")
+
+
+def check_parameters(inputs: Tensor, like: Tensor, named: Iterable[tuple[str, Tensor]]) -> None:
+    """Whether all parameters and the input are in one place and of one type; the input's is free under autocast.
+
+    Args:
+        inputs: (B, *extents, I), which was checked.
+        like: one of the parameters.
+        named: all of them.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if inputs.device != like.device:
+        raise ValueError(f"the input must be on {like.device} like the parameters, got {inputs.device}")
+    for name, parameter in named:
+        if parameter.device != like.device:
+            raise ValueError(
+                f"all parameters must be on one device, got {like.device}, and {parameter.device} of {name}"
+            )
+        if parameter.dtype != like.dtype:
+            raise ValueError(f"all parameters must be of one type, got {like.dtype}, and {parameter.dtype} of {name}")
+    if inputs.dtype != like.dtype and not autocasting(inputs.device):
+        raise ValueError(f"without autocast the input must be {like.dtype} like the parameters, got {inputs.dtype}")
+
+
+def _check_dense(name: str, tensor: Tensor) -> None:
+    if tensor.layout != torch.strided or tensor.is_nested:
+        layout = "a nested tensor" if tensor.is_nested else str(tensor.layout)
+        raise ValueError(f"{name} must be dense, got {layout}")
 
 
 def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int) -> Tensor:
@@ -44,6 +74,9 @@ def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int) -> Tensor
         return whole.to(inputs.device)
     if not isinstance(lengths, Tensor):
         raise ValueError(f"lengths must be a tensor, got {type(lengths).__name__}")
+    _check_dense("lengths", lengths)
+    if lengths.device.type == "meta":
+        raise ValueError("lengths must have values, got a tensor on meta")
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise ValueError(f"lengths must be integers, got {lengths.dtype}")
     if lengths.shape not in ((batch,), (batch, axes)):
@@ -109,6 +142,7 @@ def checked_state(
 def _check_state_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], device: torch.device) -> None:
     if not isinstance(tensor, Tensor):
         raise ValueError(f"the state's {name} must be a tensor, got {type(tensor).__name__}")
+    _check_dense(f"the state's {name}", tensor)
     if tensor.shape != shape:
         raise ValueError(f"the state's {name} must have shape {shape}, got {tuple(tensor.shape)}")
     if not tensor.is_floating_point():

@@ -33,11 +33,11 @@ class ScanParameters(nn.Module):
 
     `weight_ih` (S, rows, input_size), `weight_hh` (S, rows, incoming_size), `bias` (S, rows), and where wanted
     `peephole`, `weight_hr` and `bias_hh`, uniform in +-1/sqrt(hidden_size). Rows come in blocks of `hidden_size`, one
-    a gate; those numbered in `forget_blocks` start with the bias `forget_bias`, if one is given. Without bias there are
-    zeros in its place, which are not trained.
+    a gate; those numbered in `forget_blocks` start with the bias `forget_bias`, if one is given. Without bias both are
+    None, and `weights` has zeros in their place.
     """
 
-    bias: Tensor
+    bias: Tensor | None
     bias_hh: Tensor | None
     peephole: Tensor | None
     weight_hr: Tensor | None
@@ -47,16 +47,13 @@ class ScanParameters(nn.Module):
     ) -> None:
         super().__init__()
         sets, rows = shapes.sets, shapes.rows
-        self.hidden_size = shapes.hidden_size
+        self.shapes = shapes
         self.forget_blocks = tuple(forget_blocks)
         self.forget_bias = forget_bias
         self.weight_ih = nn.Parameter(torch.empty(sets, rows, shapes.input_size))
         self.weight_hh = nn.Parameter(torch.empty(sets, rows, shapes.incoming_size))
         for name, size in (("bias", rows), ("bias_hh", shapes.bias_hh)):
-            if bias:
-                self.register_parameter(name, nn.Parameter(torch.empty(sets, size)) if size else None)
-            else:
-                self.register_buffer(name, torch.zeros(sets, size) if size else None, persistent=False)
+            self.register_parameter(name, nn.Parameter(torch.empty(sets, size)) if bias and size else None)
         peephole = nn.Parameter(torch.empty(sets, shapes.peephole)) if shapes.peephole else None
         self.register_parameter("peephole", peephole)
         width = shapes.projection
@@ -66,17 +63,21 @@ class ScanParameters(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
-        bound = 1 / math.sqrt(self.hidden_size)
+        bound = 1 / math.sqrt(self.shapes.hidden_size)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
-        if self.forget_bias is not None and isinstance(self.bias, nn.Parameter):
-            blocks = self.bias.detach().view(len(self.bias), -1, self.hidden_size)
+        if self.forget_bias is not None and self.bias is not None:
+            blocks = self.bias.detach().view(len(self.bias), -1, self.shapes.hidden_size)
             blocks[:, list(self.forget_blocks)] = self.forget_bias
 
     def weights(self) -> LayerWeights:
         """The parameters, for an engine."""
-        optional = self.peephole, self.weight_hr, self.bias_hh
-        return LayerWeights(self.weight_ih, self.weight_hh, self.bias, *optional)
+        weight_ih, bias, bias_hh = self.weight_ih, self.bias, self.bias_hh
+        if bias is None:
+            bias = weight_ih.new_zeros(self.shapes.sets, self.shapes.rows)
+        if bias_hh is None and self.shapes.bias_hh:
+            bias_hh = weight_ih.new_zeros(self.shapes.sets, self.shapes.bias_hh)
+        return LayerWeights(weight_ih, self.weight_hh, bias, self.peephole, self.weight_hr, bias_hh)
 
 
 class Merge(nn.Module):
@@ -107,9 +108,14 @@ class Merge(nn.Module):
 
 def product_type(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     """The type that autocast, where it is on, wants products of float32 tensors in; else the tensors' own."""
-    if dtype == torch.float32 and _has_autocast(device.type) and torch.is_autocast_enabled(device.type):
+    if dtype == torch.float32 and autocasting(device):
         return torch.get_autocast_dtype(device.type)
     return dtype
+
+
+def autocasting(device: torch.device) -> bool:
+    """Whether autocast is on there."""
+    return _has_autocast(device.type) and torch.is_autocast_enabled(device.type)
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager[None]:

@@ -22,6 +22,7 @@ from asr.grid.engines import choose_engine, known_engine
 from asr.grid.inputs import (
     bands_fit,
     check_input,
+    check_parameters,
     checked_lengths,
     checked_state,
     real_cells,
@@ -170,7 +171,8 @@ class MultidimensionalLSTM(nn.Module):
         """Run over a batch of grids.
 
         Args:
-            input: (B, *extents, input_size); whatever its type, and under autocast, it is computed in the parameters'.
+            input: (B, *extents, input_size), in the parameters' type; under autocast in any, and it is computed in the
+                parameters'.
             lengths: (B,) along the first axis, or (B, axes); None if nothing is padded. Padding changes nothing.
             state: what enters at each scan's first cells along the first axis, as an earlier call returned it; None is
                 zeros. A long input in pieces along the first axis, if that is scanned forward alone, gives what it
@@ -185,7 +187,8 @@ class MultidimensionalLSTM(nn.Module):
         """
         whole = lengths is None
         parameter = self._each_layer()[0].weight_ih
-        check_input(input, self.options.axes, self.input_size, parameter.device)
+        check_input(input, self.options.axes, self.input_size)
+        check_parameters(input, parameter, self.named_parameters())
         lengths = checked_lengths(input, lengths, self.options.axes)
         bands_fit(self.options.bands, input)
         extents = tuple(input.shape[1:-1])

@@ -103,7 +103,7 @@ def values_and_gradients(
     module.engine = engine
     module.zero_grad()
     torch.manual_seed(1)  # of the sum and of dropout masks
-    x = x.clone().requires_grad_()
+    x = x.to(next(module.parameters()).dtype, copy=True).requires_grad_()
     if state is not None:
         state = GridState(*(None if tensor is None else tensor.clone().requires_grad_() for tensor in state))
     output, left = module(x, lengths, state)

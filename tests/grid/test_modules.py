@@ -272,6 +272,11 @@ GOOD = torch.zeros(2, 3, 2, 4)
         (GOOD.to("meta"), None, "the input must be on cpu like the parameters, got meta"),
         (GOOD[:, :0], None, r"no extent of 0, got shape \(2, 0, 2, 4\)"),
         (GOOD[:0], None, r"no extent of 0, got shape \(0, 3, 2, 4\)"),
+        (GOOD.double(), None, "the input must be torch.float32 like the parameters, got torch.float64"),
+        (GOOD.bfloat16(), None, "the input must be torch.float32 like the parameters, got torch.bfloat16"),
+        (GOOD.to_sparse(), None, "the input must be dense, got torch.sparse_coo"),
+        (GOOD, torch.tensor([3, 3]).to_sparse(), "lengths must be dense, got torch.sparse_coo"),
+        (GOOD, torch.tensor([3, 3], device="meta"), "lengths must have values, got a tensor on meta"),
         (GOOD, torch.tensor([3.0, 2.0]), "lengths must be integers, got torch.float32"),
         (GOOD, [3, 2], "lengths must be a tensor, got list"),
         (GOOD, torch.tensor([True, True]), "lengths must be integers, got torch.bool"),
@@ -282,9 +287,41 @@ GOOD = torch.zeros(2, 3, 2, 4)
     ],
 )
 def test_wrong_input_is_refused_with_value_and_limit(x: Any, lengths: Any, message: str) -> None:
-    for module in (GridLSTM(4, 3), MultidimensionalLSTM(4, 3)):
-        with pytest.raises(ValueError, match=message):
-            module(x, lengths)
+    for engine in ("auto", "wavefront", "definition"):
+        for module in (GridLSTM(4, 3, engine=engine), MultidimensionalLSTM(4, 3, engine=engine)):
+            with pytest.raises(ValueError, match=message):
+                module(x, lengths)
+
+
+@every_module
+def test_parameters_in_two_places_or_of_two_types_are_refused_by_name(make: Callable[..., nn.Module]) -> None:
+    module = make(4, 3, 2, layer_norm=True)
+    layer = module.layers[1]
+    layer.bias = nn.Parameter(layer.bias.to("meta"))
+    with pytest.raises(ValueError, match="one device, got cpu, and meta of layers.1.bias"):
+        module(GOOD)
+    layer.bias = None
+    module.merges[1].norm.double()
+    with pytest.raises(ValueError, match="one type, got torch.float32, and torch.float64 of merges.1.norm.weight"):
+        module(GOOD)
+
+
+@pytest.mark.parametrize("engine", ["auto", "wavefront", "definition"])
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("options", [{}, {"cell": "gru"}, {"depth": "lstm"}], ids=str)
+def test_without_bias_a_module_made_on_meta_computes_what_it_was_loaded_from(
+    engine: str, assign: bool, options: dict[str, Any]
+) -> None:
+    module = GridLSTM(4, 3, 2, bias=False, engine=engine, **options)
+    with torch.device("meta"):
+        loaded = GridLSTM(4, 3, 2, bias=False, engine=engine, **options)
+    if not assign:
+        loaded.to_empty(device="cpu")
+        for tensor in (*loaded.parameters(), *loaded.buffers()):
+            tensor.detach().fill_(math.nan)  # what fresh memory may hold
+    loaded.load_state_dict(module.state_dict(), assign=assign)
+    x = torch.randn(2, 3, 2, 4)
+    assert run(loaded, x).equal(run(module, x))
 
 
 def test_a_grid_learns_what_needs_both_axes() -> None:
