@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from asr.decode.hypotheses import Hypothesis, read_hypotheses
 from asr.errors import InputError
@@ -34,15 +33,20 @@ def rescore(run: ScoredRun) -> Rescored:
     """Score the hypotheses of a run again: with the references and the normalisation of its scores.
 
     Raises:
-        InputError: the hypotheses cannot be read, an utterance occurs twice in them, or they do not give the errors,
-            words and references of scores.json; files are named.
+        InputError: the hypotheses cannot be read, an utterance occurs twice in them, the references that they were
+            scored on are not there, or they do not give the errors, words and references of scores.json; files are
+            named.
     """
     if not run.hypotheses.is_file():
         return Rescored(run, None, f"there is no {run.hypotheses}")
     rows = read_hypotheses(run.hypotheses)
-    references = run.scores.get("references")
-    if isinstance(references, str) and Path(references).is_file():
-        rows = with_references(rows, read_references(references))
+    if run.references is not None:
+        if not run.references.is_file():
+            raise InputError(
+                f"{run.path} was scored on the references of {run.references}, which are not there (of a relative path "
+                "in the current folder or beside the scores)"
+            )
+        rows = with_references(rows, read_references(run.references))
     identifier = run.scores.get("normalizer")
     if any(row.reference is None for row in rows):
         return Rescored(run, None, f"{run.hypotheses} has utterances without a reference")

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asr.decode.hypotheses import Hypothesis, read_hypotheses
+from asr.decode.hypotheses import read_hypotheses
 from asr.errors import InputError
 from asr.files import read_json, sha256_of
+from asr.score.references import read_references
 from asr.score.scores import name_some
 
 NEEDED: dict[str, Any] = {
@@ -19,6 +20,8 @@ NEEDED: dict[str, Any] = {
     "reference_digest": str,
 }
 """Keys of scores.json, and the types they must have, for a comparison."""
+DECODERS = ("beam", "flashlight")
+"""Those whose results have names of their own; of the greedy one they have none. (`asr.decode.options` needs torch.)"""
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,20 @@ class ScoredRun:
         name: for tables.
         scores: the content of its scores.json.
         hypotheses: its hypotheses.jsonl, which need not exist.
+        references: the file of references that it was scored on, which need not exist; None if it was scored on those
+            that stand with the hypotheses.
     """
 
     path: Path
     name: str
     scores: Mapping[str, Any]
     hypotheses: Path
+    references: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where configuration, log and weights of the run lie, if it has any."""
+        return self.path if self.path.is_dir() else self.path.parent
 
 
 def read_runs(paths: Sequence[Path], split: str = "test") -> list[ScoredRun]:
@@ -57,15 +68,36 @@ def read_runs(paths: Sequence[Path], split: str = "test") -> list[ScoredRun]:
     runs = []
     for path, file, name in zip(paths, files, names, strict=True):
         if path.is_dir() and not file.is_file():
-            raise InputError(f"{path} has no {file.name}: make it with `asr test {path} --split {split}`")
+            raise InputError(f"{path} has no {file.name}: make it with {_command(path, file)}")
         scores = _read_scores(file)
-        if path.is_dir():
-            _check_current(path, file, scores, split)
-        runs.append(ScoredRun(path, name, scores, _hypotheses_of(file, scores)))
+        _check_current(file, scores)
+        runs.append(ScoredRun(path, name, scores, hypotheses_of(file, scores), references_of(file, scores)))
     return runs
 
 
-def _hypotheses_of(file: Path, scores: Mapping[str, Any]) -> Path:
+def _command(run: Path, file: Path) -> str:
+    """The command that makes a scores file: `scores-SPLIT-DECODER.json`, less "test" and the greedy decoder.
+
+    >>> _command(Path("run"), Path("scores-dev-beam.json")), _command(Path("run"), Path("scores.json"))
+    ('`asr test run --split dev --decoder beam`', '`asr test run --split test`')
+    """
+    split, decoder = file.stem.removeprefix("scores").removeprefix("-"), ""
+    for name in DECODERS:
+        if split == name or split.endswith(f"-{name}"):
+            split, decoder = split.removesuffix(name).removesuffix("-"), f" --decoder {name}"
+    return f"`asr test {run} --split {split or 'test'}{decoder}`"
+
+
+def references_of(file: Path, scores: Mapping[str, Any]) -> Path | None:
+    """The file of references that scores name, where they say or beside them; None if they name none."""
+    named = scores.get("references")
+    if not isinstance(named, str):
+        return None
+    beside = file.parent / Path(named).name
+    return next((place for place in (Path(named), beside) if place.is_file()), Path(named))
+
+
+def hypotheses_of(file: Path, scores: Mapping[str, Any]) -> Path:
     """The hypotheses that the scores name, or those beside them: `hypotheses-dev.jsonl` of `scores-dev.json`.
 
     Collected runs have them packed (`.gz`).
@@ -78,18 +110,18 @@ def _hypotheses_of(file: Path, scores: Mapping[str, Any]) -> Path:
     return next((place for place in places if place.is_file()), first)
 
 
-def _check_current(run: Path, file: Path, scores: Mapping[str, Any], split: str) -> None:
-    """Refuse scores of weights that a run has no more, since it was trained further."""
+def _check_current(file: Path, scores: Mapping[str, Any]) -> None:
+    """Refuse scores of weights that the run they lie in has no more, since it was trained further."""
     model = scores.get("model") or {}
     if not (model.get("sha256") and model.get("source")):
         return
-    name = Path(model["source"]).name
+    run, name = file.parent, Path(model["source"]).name
     for weights in (run / "checkpoints" / name, run / name):
         if weights.is_file() and sha256_of(weights) != model["sha256"]:
             step = "" if model.get("step") is None else f", that of step {model['step']}"
             raise InputError(
                 f"{file} is of an earlier state of the run{step}: {weights} has been written anew since then; score "
-                f"it with `asr test {run} --split {split}`"
+                f"it with {_command(run, file)}"
             )
 
 
@@ -132,7 +164,7 @@ def _difference(first: ScoredRun, other: ScoredRun) -> str:
             f"they were scored on different references ({first.scores['utterances']} and "
             f"{other.scores['utterances']} utterances, {first.scores['words']} and {other.scores['words']} words)"
         )
-    left, right = (_references(read_hypotheses(run.hypotheses)) for run in (first, other))
+    left, right = (_references(run) for run in (first, other))
     parts = [
         f"{len(alone)} utterances are in {run.path} only ({name_some(alone, 3)})"
         for run, alone in ((first, sorted(left.keys() - right.keys())), (other, sorted(right.keys() - left.keys())))
@@ -147,5 +179,7 @@ def _difference(first: ScoredRun, other: ScoredRun) -> str:
     return "; ".join(parts) or "their scores.json and hypotheses.jsonl do not belong together: score them again"
 
 
-def _references(rows: Sequence[Hypothesis]) -> dict[str, str]:
-    return {row.id: row.reference or "" for row in rows}
+def _references(run: ScoredRun) -> dict[str, str]:
+    if run.references is not None and run.references.is_file():
+        return {name: reference.text for name, reference in read_references(run.references).items()}
+    return {row.id: row.reference or "" for row in read_hypotheses(run.hypotheses)}

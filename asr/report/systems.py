@@ -79,8 +79,8 @@ def seed_of(run: ScoredRun) -> Any:
 
 def _recipe(run: ScoredRun) -> str | None:
     """A run's configuration without its seed, as text; None if it is not known."""
-    file = run.path / "config.yaml"
-    if not (run.path.is_dir() and file.is_file()) or seed_of(run) is None:
+    file = run.folder / "config.yaml"
+    if not file.is_file() or seed_of(run) is None:
         return None
     config = read_yaml(file)
     for *blocks, option in OF_THE_RUN:
@@ -93,5 +93,5 @@ def _recipe(run: ScoredRun) -> str | None:
 
 def _common_name(runs: Sequence[ScoredRun]) -> str:
     """The folders' name without their seeds: of `lstm-seed0` and `lstm-seed1`, `lstm/0` and `lstm/1` it is `lstm`."""
-    names = {Path(SEED_AT_END.sub("", str(run.path.resolve()))).name for run in runs}
+    names = {Path(SEED_AT_END.sub("", str(run.folder.resolve()))).name for run in runs}
     return names.pop() if len(names) == 1 else "+".join(run.name for run in runs)

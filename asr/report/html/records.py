@@ -136,11 +136,10 @@ def _read_run(rescored: Rescored) -> RunRecord:
     missing = [] if utterances else [f"{rescored.reason}: its errors are counted in the table only"]
     curve: tuple[Epoch, ...] = ()
     record: Any = {}
-    if run.path.is_dir():
-        if (run.path / "metrics.csv").is_file():
-            curve = read_curve(run.path / "metrics.csv")
-        if (run.path / "run.json").is_file():
-            record = read_json(run.path / "run.json")
+    if (run.folder / "metrics.csv").is_file():
+        curve = read_curve(run.folder / "metrics.csv")
+    if (run.folder / "run.json").is_file():
+        record = read_json(run.folder / "run.json")
     if not curve:
         missing.append("no metrics.csv with epochs: no learning curve")
     return RunRecord(run, utterances, curve, record if isinstance(record, dict) else {}, tuple(missing))
