@@ -21,7 +21,7 @@ from pathlib import Path
 
 from asr.errors import InputError
 from asr.files import read_json, write_text
-from asr.report.collected import collect_run
+from asr.report.collected import collect_runs
 from asr.report.tables import UNKNOWN, duration, markdown_table, percent, plain_table
 
 COMMANDS = {
@@ -99,8 +99,8 @@ def main(arguments: Sequence[str]) -> int:
     """`asr results`."""
     options = _parser().parse_args(arguments)
     if options.action == "collect":
-        for run in options.run:
-            print(f"wrote {collect_run(Path(run), Path(options.output))}")
+        for folder in collect_runs([Path(run) for run in options.run], Path(options.output)):
+            print(f"wrote {folder}")
         return 0
     if options.action == "list":
         rows = [_listed(Path(run)) for run in options.run]

@@ -9,6 +9,7 @@ from tone_corpus import write_tone_corpus
 from tone_reader import export_tone_reader
 
 from asr.cli import main
+from asr.decode.hypotheses import Hypothesis, write_hypotheses
 from asr.files import read_json, read_jsonl, write_json, write_text
 
 TABLE = "<!-- asr compare {} -->\n<!-- end -->\n"
@@ -53,6 +54,74 @@ def test_two_collected_runs_are_tested_against_each_other(run, capsys):
     assert main(["results", "collect", str(run), "runs/other", "-o", "results"]) == 0
     assert main(["compare", "results/reader", "results/other"]) == 0
     assert "MAPSSWE" in capsys.readouterr().out
+
+
+def test_two_runs_of_one_name_are_refused_before_anything_is_written(run, capsys):
+    shutil.copytree(run, "others/reader")
+    assert main(["results", "collect", "runs/reader", "others/reader", "-o", "results"]) == 1
+    assert "collected under one name: runs/reader, others/reader" in capsys.readouterr().err
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize("log", ["epoch,val_wer\n1,0.25\n", None])
+def test_another_run_of_the_name_is_not_mixed_into_the_one_that_was_collected(run, capsys, log):
+    other = Path(shutil.copytree(run, "others/reader"))
+    if log is None:
+        (run / "metrics.csv").unlink()
+        (other / "metrics.csv").unlink()
+        scores = read_json(other / "scores.json")
+        write_json(other / "scores.json", {**scores, "model": {**scores["model"], "source": "others/model"}})
+    else:
+        (other / "metrics.csv").write_text(log)
+    assert main(["results", "collect", str(run), "-o", "results"]) == 0
+    before = {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
+    assert main(["results", "collect", str(other), "-o", "results"]) == 1
+    assert "results/reader holds another run than others/reader: remove it" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()} == before
+    assert main(["results", "collect", str(run), "-o", str(run.parent)]) == 1
+    assert "into itself" in capsys.readouterr().err
+
+
+def test_collecting_a_run_again_replaces_its_files_and_leaves_those_of_others(run):
+    (run / "scores-dev.json").write_bytes((run / "scores.json").read_bytes())
+    main(["results", "collect", str(run), "-o", "results"])
+    (run / "scores-dev.json").unlink()
+    (run / "metrics.csv").write_text((run / "metrics.csv").read_text() + "4,0.25\n")
+    Path("results/reader/notes.txt").write_text("mine")
+    main(["results", "collect", str(run), "-o", "results"])
+    assert Path("results/reader/metrics.csv").read_text().endswith("4,0.25\n")
+    kept = {path.name for path in Path("results/reader").iterdir()}
+    assert kept == {"run.json", "metrics.csv", "scores.json", "hypotheses.jsonl.gz", "config.yaml", "notes.txt"}
+
+
+def test_a_collected_run_is_collected_with_its_hypotheses(run):
+    main(["results", "collect", str(run), "-o", "results"])
+    assert main(["results", "collect", "results/reader", "-o", "again"]) == 0
+    packed = [Path(folder, "reader/hypotheses.jsonl.gz").read_bytes() for folder in ("results", "again")]
+    assert packed[0] == packed[1]
+
+
+def test_references_of_another_file_are_collected_with_the_hypotheses(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_hypotheses("theirs/hypotheses.jsonl", [Hypothesis("u1", "ONE TWO", "OLD"), Hypothesis("u2", "THREE")])
+    write_text("refs/ref.txt", "u1 ONE TO\nu2 THREE\n")
+    scoring = ["score", "theirs/hypotheses.jsonl", "--reference", "refs/ref.txt", "-o", "theirs/scores.json"]
+    assert main(scoring) == main(["compare", "theirs", "--markdown"]) == 0
+    table = capsys.readouterr().out.partition("| model")[2]
+    assert main(["results", "collect", "theirs", "-o", "results"]) == 0
+    Path("refs/ref.txt").rename("theirs/ref.txt")  # beside the scores it is found as well
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for run in ("../results/theirs", "../theirs"):
+        capsys.readouterr()
+        assert main(["compare", run, "--markdown"]) == 0
+        assert capsys.readouterr().out.partition("| model")[2] == table
+    Path("../theirs/ref.txt").unlink()
+    assert main(["compare", "../theirs"]) == main(["results", "collect", "../theirs", "-o", "more"]) == 1
+    said = capsys.readouterr().err
+    assert "../theirs was scored on the references of refs/ref.txt, which are not there" in said
+    assert "cannot read refs/ref.txt" in said
+    assert not Path("more").exists()
 
 
 def test_no_path_of_the_machine_is_kept(run, tmp_path):
