@@ -11,6 +11,7 @@ from typing import Any
 
 from asr.errors import InputError
 from asr.files import write_text
+from asr.report.circumstances import circumstances
 from asr.report.evidence import Evidence, Settings, weigh
 from asr.report.rescored import Rescored, only_common, peculiarities, rescore
 from asr.report.runs import ScoredRun, check_comparable, read_runs
@@ -98,7 +99,7 @@ def compared(
     systems = systems_of(runs, groups or {}, not each)
     evidence = weigh(rescored, systems, settings)
     unlike = [one.run.name for one in rescored if one.unlike]
-    said = (*notes(runs, unlike), *left_out, *peculiarities(rescored), *explanations(evidence))
+    said = (*notes(runs, unlike), *left_out, *circumstances(runs), *peculiarities(rescored), *explanations(evidence))
     return Comparison(tuple(rescored), tuple(systems), evidence, tuple(statements(evidence)), said)
 
 

@@ -5,12 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from asr.report.circumstances import UNKNOWN
 from asr.report.evidence import Evidence
 from asr.report.runs import ScoredRun
 from asr.score.uncertainty import Interval
 
 HEADINGS = ("model", "parameters", "multiply-adds/s", "WER", "interval", "CER", "real-time factor", "training time")
-UNKNOWN = "–"
 
 
 def headings(level: float) -> tuple[str, ...]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from asr.provenance import commit
+from asr.report.circumstances import UNKNOWN, decoding, place, short, training_data
 from asr.report.html.records import Gathered, RunRecord
-from asr.report.tables import UNKNOWN, machine_of
+from asr.report.tables import machine_of
 
 HEADINGS = ("source", "trained on", "epochs", "seed", "trained at", "scored at", "decoding", "measured on")
 
@@ -54,54 +54,10 @@ def _speakers(gathered: Gathered) -> str:
     return said
 
 
-def place(path: object, parts: int = 4) -> str:
-    """The end of a path: enough to tell it, without the names of somebody's machine.
-
-    >>> place("/home/somebody/work/runs/grid/checkpoints/best.ckpt"), place("grid/best.ckpt")
-    ('runs/grid/checkpoints/best.ckpt', 'grid/best.ckpt')
-    """
-    return "/".join([part for part in Path(str(path)).parts if part != "/"][-parts:])
-
-
-def training_data(scores: Mapping[str, Any], record: Mapping[str, Any]) -> str:
-    """The line of run.json about the training split, without its batches."""
-    lines = [line for line in str(record.get("data") or "").splitlines() if line.startswith("train: ")]
-    root = record.get("data_root")
-    if not lines:
-        return place(root, 3) if root else UNKNOWN
-    described = ", ".join(lines[0].removeprefix("train: ").split(", ")[:2])
-    return f"{described} of {place(root, 3)}" if root else described
-
-
-def decoding(scores: Mapping[str, Any]) -> str:
-    """How hypotheses were made, as scores.json has it: a word, or options."""
-    found = scores.get("decoding")
-    if not isinstance(found, Mapping):
-        return str(found) if found else UNKNOWN
-    return ", ".join(f"{name} {_short_value(value)}" for name, value in found.items() if value is not None)
-
-
-def _short_value(value: Any) -> str:
-    """An option; of a file its name."""
-    return Path(str(value["path"])).name if isinstance(value, Mapping) and "path" in value else str(value)
-
-
 def machine(scores: Mapping[str, Any]) -> str:
     """Where the real-time factor was measured."""
     found = scores.get("machine")
     return machine_of(found) if isinstance(found, Mapping) else UNKNOWN
-
-
-def short(commit: object) -> str:
-    """A commit in ten digits, and whether files differed from it.
-
-    >>> short("0123456789abcdef-dirty")
-    '0123456789 with changes'
-    """
-    if not isinstance(commit, str):
-        return UNKNOWN
-    digits, _, changed = commit.partition("-")
-    return digits[:10] + (" with changes" if changed else "")
 
 
 def origin_rows(gathered: Gathered) -> list[tuple[str, ...]]:

@@ -1,0 +1,154 @@
+"""How runs were trained and decoded, as their folders say, and in what the runs of a comparison differ."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from asr.config import read_yaml
+from asr.errors import InputError
+from asr.files import read_json
+from asr.report.runs import ScoredRun
+
+UNKNOWN = "–"
+
+
+def record_of(run: ScoredRun) -> Mapping[str, Any]:
+    """The run.json of a run; empty where there is none, as of a foreign system."""
+    file = run.folder / "run.json"
+    record = read_json(file) if file.is_file() else None
+    return record if isinstance(record, Mapping) else {}
+
+
+def config_of(run: ScoredRun) -> dict[str, Any] | None:
+    """The config.yaml of a run; None where there is none."""
+    file = run.folder / "config.yaml"
+    return read_yaml(file) if file.is_file() else None
+
+
+def block_of(config: Mapping[str, Any], blocks: Sequence[str], run: ScoredRun) -> dict[str, Any]:
+    """A block of options within blocks; empty where there is none.
+
+    Raises:
+        InputError: a value stands in the place of a block; file, block and value are named.
+    """
+    place: Any = config
+    for depth, block in enumerate(blocks, start=1):
+        place = place.get(block)
+        if place is None:
+            return {}
+        if not isinstance(place, dict):
+            name = ".".join(blocks[:depth])
+            raise InputError(f"{run.folder / 'config.yaml'}: {name} must be a block of options, not {place!r}")
+    return place
+
+
+def unfinished(run: ScoredRun) -> str | None:
+    """How far a training came that is not finished, as far as that is known; None of a finished or foreign one.
+
+    The number of planned epochs is that of config.yaml.
+    """
+    record = record_of(run)
+    if record.get("finished", True):
+        return None
+    epochs = record.get("epochs")
+    if not isinstance(epochs, int):
+        return "not finished"
+    planned = block_of(config_of(run) or {}, ["trainer"], run).get("max_epochs")
+    return f"not finished, {epochs} of {planned} epochs" if _counts(planned) else f"not finished, {epochs} epochs"
+
+
+def _counts(planned: object) -> bool:
+    return isinstance(planned, int) and planned > 0
+
+
+def circumstances(runs: Sequence[ScoredRun]) -> list[str]:
+    """Sentences: trainings that are not finished, and what decoding, training data or code the runs do not share.
+
+    What is not known of a run is not compared.
+    """
+    lines = [f"{run.name}: training {state}." for run in runs if (state := unfinished(run))]
+    decoded = {run.name: decoding(run.scores, digests=True) for run in runs}
+    data = {run.name: _data_of(run) for run in runs}
+    commits = {run.name: short(record_of(run).get("commit")) for run in runs}
+    return lines + [
+        f"{what}: {said}."
+        for what, values in (
+            ("Decoding differs", decoded),
+            ("Training data differ", data),
+            ("Commits of training differ", commits),
+        )
+        if (said := _differing(values))
+    ]
+
+
+def _differing(values: Mapping[str, str]) -> str:
+    """Names by value where there is more than one value.
+
+    >>> _differing({"a": "x", "b": "y", "c": "x", "d": UNKNOWN}), _differing({"a": "x", "d": UNKNOWN})
+    ('a, c: x; b: y', '')
+    """
+    names: dict[str, list[str]] = {}
+    for name, value in values.items():
+        if value != UNKNOWN:
+            names.setdefault(value, []).append(name)
+    return "; ".join(f"{', '.join(of)}: {value}" for value, of in names.items()) if len(names) > 1 else ""
+
+
+def _data_of(run: ScoredRun) -> str:
+    record = record_of(run)
+    if record.get("data") or record.get("data_root"):
+        return training_data(run.scores, record)
+    root = block_of(config_of(run) or {}, ["data"], run).get("root")
+    return place(root, 3) if root else UNKNOWN
+
+
+def place(path: object, parts: int = 4) -> str:
+    """The end of a path: enough to tell it, without the names of somebody's machine.
+
+    >>> place("/home/somebody/work/runs/grid/checkpoints/best.ckpt"), place("grid/best.ckpt")
+    ('runs/grid/checkpoints/best.ckpt', 'grid/best.ckpt')
+    """
+    return "/".join([part for part in Path(str(path)).parts if part != "/"][-parts:])
+
+
+def training_data(scores: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """The line of run.json about the training split, without its batches."""
+    lines = [line for line in str(record.get("data") or "").splitlines() if line.startswith("train: ")]
+    root = record.get("data_root")
+    if not lines:
+        return place(root, 3) if root else UNKNOWN
+    described = ", ".join(lines[0].removeprefix("train: ").split(", ")[:2])
+    return f"{described} of {place(root, 3)}" if root else described
+
+
+def decoding(scores: Mapping[str, Any], digests: bool = False) -> str:
+    """How hypotheses were made, as scores.json has it: a word, or options.
+
+    Args:
+        scores: of a run.
+        digests: tell files of one name apart by the beginning of their SHA-256.
+    """
+    found = scores.get("decoding")
+    if not isinstance(found, Mapping):
+        return str(found) if found else UNKNOWN
+    return ", ".join(f"{name} {_short_value(value, digests)}" for name, value in found.items() if value is not None)
+
+
+def _short_value(value: Any, digests: bool) -> str:
+    """An option; of a file its name."""
+    if not (isinstance(value, Mapping) and "path" in value):
+        return str(value)
+    digest = f" ({str(value['sha256'])[:8]})" if digests and value.get("sha256") else ""
+    return f"{Path(str(value['path'])).name}{digest}"
+
+
+def short(commit: object) -> str:
+    """A commit in ten digits, and whether files differed from it.
+
+    >>> short("0123456789abcdef-dirty")
+    '0123456789 with changes'
+    """
+    if not isinstance(commit, str):
+        return UNKNOWN
+    digits, _, changed = commit.partition("-")
+    return digits[:10] + (" with changes" if changed else "")
