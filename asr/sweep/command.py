@@ -11,7 +11,8 @@ from typing import IO, Any
 
 from asr.errors import InputError
 from asr.files import write_json, write_text
-from asr.report import compare
+from asr.report.compare import Comparison, as_text, compared
+from asr.report.runs import ScoredRun, read_runs
 from asr.sweep.calibration import Calibration
 from asr.sweep.description import Model, Sweep, read_sweep
 from asr.sweep.plan import Planner, Variant, check_unchanged, write_config
@@ -187,35 +188,36 @@ class Session:
                     if lock is not None and not self._tested(slot, place, lock):
                         self.failed.append(place.name)
 
-    def compare(self, partly: bool) -> int:
+    def compare(self, partly: bool) -> None:
         """Print and keep the table of each split.
 
         Args:
-            partly: whether it may be without some of the runs.
-
-        Returns:
-            1 if a table could not be made.
+            partly: whether it may be without some of the runs, which are named below it.
         """
-        code, finals = 0, self.finals()
         for split in self.sweep.splits:
-            ready = [slot for slot in finals if self.place(slot).finished and self.place(slot).tested(split)]
-            missing = len(self.sweep.models) * len(self.sweep.seeds) - len(ready)
-            if missing:
-                print(f"\n{split}: {missing} runs are missing from the comparison")
-            if not ready or (missing and not partly):
-                continue
-            print(f"\n{split}:")
-            output = self.sweep.folder / f"comparison-{split}.txt"
-            code |= compare.main([*self._grouped(ready), "--split", split, "-o", str(output)])
-        return code
+            ready = [slot for slot in self.finals() if self.place(slot).finished and self.place(slot).tested(split)]
+            missing = self._missing(ready)
+            said = f"missing from the comparison: {', '.join(missing)}" if missing else ""
+            if ready and (partly or not missing):
+                text = "\n\n".join(filter(None, [as_text(self._compared(ready, split)), said]))
+                write_text(self.sweep.folder / f"comparison-{split}.txt", f"{text}\n")
+                print(f"\n{split}:\n{text}")
+            elif said:
+                print(f"\n{split}: {said}")
 
-    def _grouped(self, ready: Sequence[Slot]) -> list[str]:
-        """The runs as `asr compare` takes them: those of one model told to be seeds of it."""
-        runs: dict[str, list[str]] = {}
-        for slot in ready:
-            runs.setdefault(slot.model.name, []).append(str(self.place(slot).run))
-        groups = [f"--seeds-of={name}={','.join(of_model)}" for name, of_model in runs.items() if len(of_model) > 1]
-        return [*(run for of_model in runs.values() for run in of_model), *groups]
+    def _missing(self, ready: Sequence[Slot]) -> list[str]:
+        """Names of the runs that are to be compared and cannot be yet."""
+        there = {(slot.model.name, slot.seed) for slot in ready}
+        wanted = [Slot(model, seed, None) for model in self.sweep.models for seed in self.sweep.seeds]
+        return [(self.resolved(slot) or slot).name for slot in wanted if (slot.model.name, slot.seed) not in there]
+
+    def _compared(self, ready: Sequence[Slot], split: str) -> Comparison:
+        """The runs, those of one model told to be seeds of it."""
+        runs = read_runs([self.place(slot).run for slot in ready], split)
+        groups: dict[str, list[ScoredRun]] = {}
+        for slot, run in zip(ready, runs, strict=True):
+            groups.setdefault(slot.model.name, []).append(run)
+        return compared(runs, {name: of_model for name, of_model in groups.items() if len(of_model) > 1})
 
     def times(self) -> str:
         """How long trainings took that were to take equally long; empty if none is finished, or time is not matched."""
@@ -285,7 +287,7 @@ def _run(session: Session, chosen: Sequence[Slot], only_plan: bool) -> int:
     if sweep.trials:
         print("\n" + trials_text({model.name: session.dev_rates(model) for model in sweep.models}))
     whole = len(chosen) == len(slots(sweep))
-    code = session.compare(partly=whole)
+    session.compare(partly=whole)
     if whole:
         print("\n" + "\n".join(filter(None, [plan, session.times()])))
     waiting = [name for name in session.waiting if not RunPlace(sweep.folder, name).finished]
@@ -293,7 +295,7 @@ def _run(session: Session, chosen: Sequence[Slot], only_plan: bool) -> int:
         print(f"left to others, or to this command again: {', '.join(waiting)}")
     if session.failed:
         print(f"failed: {', '.join(session.failed)}; the same command tries again", file=sys.stderr)
-    return 1 if session.failed else code
+    return int(bool(session.failed))
 
 
 def _chosen(sweep: Sweep, options: argparse.Namespace) -> list[Slot]:

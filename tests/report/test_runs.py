@@ -1,4 +1,4 @@
-"""What lies beside a scores file is found, and what it says is held against it, whether the file is given or its folder."""
+"""What lies beside a scores file is found and held against it, whether the file is given or its folder."""
 
 from pathlib import Path
 

@@ -125,9 +125,11 @@ def test_a_failed_run_is_named_and_the_others_go_on(
     assert "lstm-seed0: training failed with exit code 1: error: " in said.err
     assert "too short for CTC" in said.err
     assert "failed: lstm-seed0;" in said.err
-    assert "test: 1 runs are missing" in said.out
     assert RunPlace(tmp_path / "runs", "gru-seed0").tested("test")
-    assert "gru-seed0" in (tmp_path / "runs" / "comparison-test.txt").read_text()
+    kept = (tmp_path / "runs" / "comparison-test.txt").read_text()
+    assert "gru-seed0" in kept
+    assert kept.endswith("\n\nmissing from the comparison: lstm-seed0\n")
+    assert kept in said.out
 
 
 def test_a_run_that_another_sweep_works_on_is_left_to_it(
@@ -160,6 +162,19 @@ def test_index_and_only_take_some_runs_and_the_last_one_compares_all(
     assert "--index must lie between 0 and 1" in said
     assert "--only grid: " in said
     assert """--launcher "'srun" cannot be read: No closing quotation""" in said
+
+
+def test_seeds_are_compared_by_their_mean_in_folders_of_any_name(
+    content: dict[str, Any], write: Write, commands: list[list[str]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    del content["models"]["gru"]
+    path = write(content | {"seeds": [0, 1], "folder": str(tmp_path / "runs, =1")})
+    assert sweep(path, "--only", "lstm-seed0") == 0
+    assert "\ntest: missing from the comparison: lstm-seed1\n" in capfd.readouterr().out
+    assert sweep(path) == 0
+    kept = (tmp_path / "runs, =1" / "comparison-test.txt").read_text()
+    assert "lstm, mean of 2" in kept
+    assert "missing" not in kept
 
 
 def test_the_plan_is_printed_and_nothing_is_written(
