@@ -97,6 +97,7 @@ def grid_options(options: GridOptions) -> GridOptions:
     one_of("depth", options.depth, ("none", "lstm", "gru", "relu", "tanh", "identity"))
     yes_or_no(shared=options.shared)
     _check_cell(options)
+    _check_bands(options)
     if options.recurrent_depth and options.depth != options.cell:
         raise ValueError(f"depth {options.depth!r} needs cell {options.depth!r}, got cell {options.cell!r}")
     if options.axes == 0:
@@ -117,6 +118,7 @@ def multidimensional_options(options: MultidimensionalOptions) -> Multidimension
     at_least("bands", options.bands, 1)
     one_of("cell", options.cell, ("stable", "sum"))
     _check_cell(options)
+    _check_bands(options)
     if options.coupled and options.forget_gates > 1:
         cause = f"cell 'sum' with axes={options.axes} has {options.forget_gates}"
         raise ValueError(f"coupled=True needs one forget gate, whose complement is the input gate, but {cause}")
@@ -136,12 +138,17 @@ def _check_cell(options: Options) -> None:
         raise ValueError(f"proj_size must be smaller than {limit}, or 0 for none, got {options.proj_size}")
 
 
+def _check_bands(options: Options) -> None:
+    if options.bands > 1 and options.axes < 2:
+        cause = f"got bands={options.bands} with axes={options.axes}"
+        raise ValueError(f"bands divide the last of two axes or more, not the one that inputs are fed along, {cause}")
+
+
 def _check_without_axes(options: GridOptions) -> None:
     if options.depth == "none":
         raise ValueError("axes=0 needs a depth: with depth 'none' there is no dimension at all")
-    for name, neutral in (("bands", 1), ("recurrent_dropout", 0.0)):
-        if getattr(options, name) != neutral:
-            raise ValueError(f"{name} needs an axis, got {name}={getattr(options, name)} with axes=0")
+    if options.recurrent_dropout:
+        raise ValueError(f"recurrent_dropout needs an axis, got {options.recurrent_dropout} with axes=0")
 
 
 def _check_priority(options: GridOptions) -> None:

@@ -22,7 +22,6 @@ from asr.grid.arguments import (
 )
 from asr.grid.engines import choose_engine, known_engine
 from asr.grid.inputs import (
-    bands_fit,
     check_input,
     check_parameters,
     checked_lengths,
@@ -67,9 +66,10 @@ class GridLSTM(nn.Module):
     gates i = 1 - f. A clip bounds m_n' to +-clip.
 
     A bidirectional axis is scanned both ways; two of them give four directions, each with weights and memories of its
-    own. Their outputs are merged after each layer, so that the next layer's directions see all of them. With K bands,
-    cell f of the last axis, whose extent is F with padding, has the weights of band f * K // F (Kreyssig, Zhang,
-    Woodland 2018).
+    own. Their outputs are merged after each layer, so that the next layer's directions see all of them. K bands divide
+    the last of two axes or more: cell f of its extent F has the weights of band f * K // F (Kreyssig, Zhang, Woodland
+    2018). They divide the extent of the tensor, so nothing can be padded along that axis, and it is none to be fed in
+    pieces.
 
     Parameters of layer k, for D directions, S = D * K sets of weights, H = hidden_size and P = proj_size or H:
     `layers[k].weight_ih` (S, R, input), `layers[k].weight_hh` (S, R, axes * P) and `layers[k].bias` (S, R). The R rows
@@ -94,7 +94,7 @@ class GridLSTM(nn.Module):
         coupled: whether the input gate is one minus the forget gate.
         cell_clip: bound of the memory; None is none.
         proj_size: P, width of projected hidden vectors, smaller than H; 0 projects none, as in torch.nn.LSTM.
-        bands: K, of the last axis, with weights of their own.
+        bands: K, of the last axis, with weights of their own; more than one need two axes.
         bidirectional: one bool, or one an axis.
         merge: "concat" or "sum" of the directions' outputs.
         bias: whether gates have one.
@@ -201,7 +201,7 @@ class GridLSTM(nn.Module):
             input: (B, *extents, input_size), in the parameters' type; under autocast in any, and it is computed in the
                 parameters', with the products in autocast's type if the engine can.
             lengths: (B,) along the first axis, or (B, axes); None if nothing is padded. Padding changes nothing. With
-                axes=0 always None.
+                axes=0 always None; with bands the extent of the tensor along the last axis, which they divide.
             state: what enters at each scan's first cells along the first axis, as an earlier call returned it; None is
                 zeros. A long input in pieces along the first axis, if that is scanned forward alone, gives what it
                 gives as one piece; but recurrent dropout draws its masks anew in every call.
@@ -218,8 +218,7 @@ class GridLSTM(nn.Module):
         parameter = self._each_layer()[0].weight_ih
         check_input(input, self.options.axes, self.input_size)
         check_parameters(input, parameter, self.named_parameters())
-        lengths = checked_lengths(input, lengths, self.options.axes)
-        bands_fit(self.options.bands, input)
+        lengths = checked_lengths(input, lengths, self.options.axes, self.options.bands)
         extents = tuple(input.shape[1:-1])
         padded = None if whole else ~real_cells(extents, lengths).unsqueeze(-1)
         options = self.options if self.training else replace(self.options, recurrent_dropout=0.0)

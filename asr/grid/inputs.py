@@ -56,17 +56,20 @@ def _check_dense(name: str, tensor: Tensor) -> None:
         raise ValueError(f"{name} must be dense, got {layout}")
 
 
-def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int) -> Tensor:
+def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int, bands: int = 1) -> Tensor:
     """The extents of each utterance, int64 (B, axes), on the device of the input.
 
     Args:
         inputs: (B, *extents, I), which was checked.
         lengths: None (all cells are real), (B,) along the first axis, or (B, axes).
+        bands: that divide the last axis, whose lengths are then its extent: they would divide others otherwise.
 
     Raises:
-        ValueError: the lengths' shape, type or range is wrong.
+        ValueError: the lengths' shape, type or range is wrong, or there are more bands than cells along the last axis.
     """
     batch, *extents = inputs.shape[:-1]
+    if bands > 1 and extents[-1] < bands:
+        raise ValueError(f"{bands} bands need as many cells along the last axis, got an extent of {extents[-1]}")
     whole = torch.tensor(extents, dtype=torch.int64).expand(batch, axes)
     if lengths is not None and axes == 0:
         raise ValueError("lengths must be None with axes=0: there is no axis that they could be along")
@@ -83,24 +86,17 @@ def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int) -> Tensor
         raise ValueError(f"lengths must have shape ({batch},) or ({batch}, {axes}), got {tuple(lengths.shape)}")
     given = lengths.detach().to("cpu", torch.int64).reshape(batch, -1)
     given = torch.cat([given, whole[:, given.shape[1] :]], dim=1)
-    outside = (given < 1) | (given > whole)
+    least = torch.tensor([extent if bands > 1 and axis == axes - 1 else 1 for axis, extent in enumerate(extents)])
+    outside = (given < least) | (given > whole)
     if torch.compiler.is_compiling():  # values are not known yet: the program checks them, with a RuntimeError
         torch._assert_async(~outside.any(), "lengths must be between 1 and the extent")
     elif len(wrong := outside.nonzero()):
         row, axis = wrong[0].tolist()
-        limit = f"1 and the extent {extents[axis]}"
-        raise ValueError(f"lengths must be between {limit} along axis {axis}, got {int(given[row, axis])} in row {row}")
+        limit = f"between 1 and the extent {extents[axis]}"
+        if least[axis] > 1:
+            limit = f"the extent {extents[axis]}, which {bands} bands divide,"
+        raise ValueError(f"lengths must be {limit} along axis {axis}, got {int(given[row, axis])} in row {row}")
     return given.to(inputs.device)
-
-
-def bands_fit(bands: int, inputs: Tensor) -> None:
-    """Whether every band has a cell.
-
-    Raises:
-        ValueError: the last axis of the input (B, *extents, I) has fewer cells than there are bands.
-    """
-    if bands > 1 and inputs.shape[-2] < bands:
-        raise ValueError(f"{bands} bands need as many cells along the last axis, got an extent of {inputs.shape[-2]}")
 
 
 def checked_state(

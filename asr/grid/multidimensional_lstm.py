@@ -20,7 +20,6 @@ from asr.grid.arguments import (
 )
 from asr.grid.engines import choose_engine, known_engine
 from asr.grid.inputs import (
-    bands_fit,
     check_input,
     check_parameters,
     checked_lengths,
@@ -73,8 +72,8 @@ class MultidimensionalLSTM(nn.Module):
         axes: extents of the input, at least one.
         cell: "stable" or "sum".
         tied: all layers share their weights, but not their normalisation.
-        bands: K, of the last axis, with weights of their own: cell f of an extent F (with padding) has those of band
-            f * K // F.
+        bands: K, of the last of two axes or more, with weights of their own: cell f of its extent F has those of band
+            f * K // F. They divide the extent of the tensor, so nothing can be padded along that axis.
         output_gate: "outside" the tanh (usual) or "inside".
         peepholes: whether the gates see the memory.
         coupled: whether the input gate is one minus the forget gate.
@@ -173,7 +172,8 @@ class MultidimensionalLSTM(nn.Module):
         Args:
             input: (B, *extents, input_size), in the parameters' type; under autocast in any, and it is computed in the
                 parameters'.
-            lengths: (B,) along the first axis, or (B, axes); None if nothing is padded. Padding changes nothing.
+            lengths: (B,) along the first axis, or (B, axes); None if nothing is padded. Padding changes nothing. With
+                bands the extent of the tensor along the last axis, which they divide.
             state: what enters at each scan's first cells along the first axis, as an earlier call returned it; None is
                 zeros. A long input in pieces along the first axis, if that is scanned forward alone, gives what it
                 gives as one piece; but recurrent dropout draws its masks anew in every call.
@@ -189,8 +189,7 @@ class MultidimensionalLSTM(nn.Module):
         parameter = self._each_layer()[0].weight_ih
         check_input(input, self.options.axes, self.input_size)
         check_parameters(input, parameter, self.named_parameters())
-        lengths = checked_lengths(input, lengths, self.options.axes)
-        bands_fit(self.options.bands, input)
+        lengths = checked_lengths(input, lengths, self.options.axes, self.options.bands)
         extents = tuple(input.shape[1:-1])
         padded = None if whole else ~real_cells(extents, lengths).unsqueeze(-1)
         options = self.options if self.training else replace(self.options, recurrent_dropout=0.0)

@@ -270,6 +270,5 @@ def _refused_options(options: Options, most_axes: int) -> str | None:
         "shared": options.shared,
         "proj_size": options.proj_size,
         "recurrent_dropout": options.recurrent_dropout,
-        "bands along its only axis": options.axes == 1 and options.bands > 1,
     }
     return next((f"it has no {name}" for name, wanted in refused.items() if wanted), None)

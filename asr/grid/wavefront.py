@@ -73,7 +73,7 @@ class Wavefront:
         mask: Tensor | None,
     ) -> LayerOutput:
         x = self.order.to_every_scan(inputs.reshape(-1, inputs.shape[-1]))
-        if not hand_written(options) or (options.bands > 1 and not self._bands_are_equal()):
+        if not hand_written(options):
             return self._recorded_grid(inputs, x, memory, weights, options, state, mask)
         gate_inside = options.output_gate == "inside"
         along_axes = GridCell(options.axes, options.hidden_size, gate_inside)
@@ -153,11 +153,6 @@ class Wavefront:
         left = recorded_scan(self.order, grid_cell(weights, options, mask), scan, entering, options.axes)
         leaving = self._leaving(left.hidden[0], left.memory[0]) if options.axes else None
         return LayerOutput(self._natural(left.output), None if memory is None else left.depth_memory, leaving)
-
-    def _bands_are_equal(self) -> bool:
-        """Whether all utterances have a cell of the same band at the same place of a scan."""
-        backward = any(direction[-1] for direction in self.directions)
-        return not backward or bool((self.lengths[:, -1] == self.extents[-1]).all())
 
     def _recurrence(
         self, x: Tensor, weights: LayerWeights, cell: Cell, state: LayerState | None, bands: int = 1

@@ -98,7 +98,8 @@ GRID_REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"depth": "gru"}, "depth 'gru' needs cell 'gru', got cell 'lstm'"),
     ({"depth": "lstm", "cell": "rnn"}, "depth 'lstm' needs cell 'lstm', got cell 'rnn'"),
     ({"axes": 0}, "axes=0 needs a depth: with depth 'none' there is no dimension at all"),
-    ({"axes": 0, "depth": "lstm", "bands": 2}, "bands needs an axis, got bands=2 with axes=0"),
+    ({"axes": 0, "depth": "lstm", "bands": 2}, "bands divide the last of two axes .*, got bands=2 with axes=0"),
+    ({"axes": 1, "bands": 2}, "bands divide the last of two axes or more, .*, got bands=2 with axes=1"),
     ({"axes": 0, "depth": "lstm", "recurrent_dropout": 0.5}, "recurrent_dropout needs an axis, .* with axes=0"),
     ({"axes": 0, "depth": "lstm", "bidirectional": True}, "bidirectional needs an axis, .* with axes=0"),
     ({"axes": 0, "depth": "relu", "peepholes": True}, "needs LSTM cells, got cell 'lstm', axes=0 and depth 'relu'"),
@@ -141,6 +142,8 @@ def test_options_of_the_multidimensional_lstm_are_refused_with_value_and_limit()
         MultidimensionalLSTM(4, 3, cell="gru")
     with pytest.raises(ValueError, match="axes must be an integer of at least 1, got 0"):
         MultidimensionalLSTM(4, 3, axes=0)
+    with pytest.raises(ValueError, match="bands divide the last of two axes or more, .*, got bands=2 with axes=1"):
+        MultidimensionalLSTM(4, 3, axes=1, bands=2)
     with pytest.raises(ValueError, match="proj_size must be smaller than hidden_size 3, or 0 for none, got 3"):
         MultidimensionalLSTM(4, 3, proj_size=3)
     with pytest.raises(ValueError, match="coupled=True needs one forget gate, .* cell 'sum' with axes=2 has 2"):

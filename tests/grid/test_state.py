@@ -201,12 +201,23 @@ def test_fewer_cells_than_bands_are_refused(kind: type[nn.Module]) -> None:
         kind(3, 2, bands=3)(torch.zeros(1, 5, 2, 3))
 
 
+@pytest.mark.parametrize("kind", [GridLSTM, MultidimensionalLSTM])
+def test_padding_along_the_axis_that_bands_divide_is_refused(kind: type[nn.Module]) -> None:
+    module, x = kind(3, 2, bands=2), torch.zeros(2, 5, 4, 3)
+    message = "lengths must be the extent 4, which 2 bands divide, along axis 1, got 3 in row 1"
+    with pytest.raises(ValueError, match=message):
+        module(x, torch.tensor([[5, 4], [5, 3]]))
+    module(x, torch.tensor([[5, 4], [2, 4]]))
+
+
 @every_streamed
 def test_nan_in_one_utterance_reaches_no_other_not_even_as_a_gradient(
     kind: type[nn.Module], options: dict[str, Any]
 ) -> None:
     module = kind(3, 2, 2, engine="wavefront", **options).double()
     lengths = torch.tensor([[5, 3, 2], [3, 3, 1], [4, 2, 2]])[:, : module.options.axes]
+    if module.options.bands > 1:
+        lengths = lengths[:, 0]
     x = grid_of(module, batch=3)
     values, gradients = [], []
     for poisoned in (False, True):

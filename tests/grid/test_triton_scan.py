@@ -268,7 +268,8 @@ def test_any_division_of_the_work_gives_the_same(case: Case, monkeypatch: pytest
     ("case", "options"),
     [
         (Case(directions=FOUR), {}),
-        (Case(directions=FOUR[:1]), {"output_gate": "inside", "peepholes": True, "cell_clip": 0.2, "bands": 2}),
+        (Case(directions=FOUR[:1]), {"output_gate": "inside", "peepholes": True, "cell_clip": 0.2}),
+        (Case(((3, 3), (2, 3)), FOUR[:1]), {"bands": 2}),
         (Case(ONE_AXIS, ((False,), (True,))), {"coupled": True, "forget_bias": 1.0}),
     ],
 )
