@@ -29,7 +29,8 @@ def table_rows(runs: Sequence[ScoredRun], evidence: Evidence | None = None) -> l
     for rates in evidence.systems if evidence else ():
         if len(rates.runs) > 1:
             seeds = rates.word_seeds
-            mean = [percent(seeds.mean), _span(seeds.lower, seeds.upper), percent(rates.character_seeds.mean)]
+            lower = None if seeds.lower is None else max(0.0, seeds.lower)  # Student's interval knows of no bounds
+            mean = [percent(seeds.mean), _span(lower, seeds.upper), percent(rates.character_seeds.mean)]
             rows.append((f"{rates.name}, mean of {seeds.runs}", UNKNOWN, UNKNOWN, *mean, UNKNOWN, UNKNOWN))
     return rows
 
@@ -152,11 +153,16 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def markdown_text(text: str) -> str:
-    """Text in which nothing is taken for a column or for HTML.
+MARKS = re.compile(r"[|*`\[\]]|\\(?=[!-/:-@\[-`{-~]|$)|(?<!\w)_+|_+(?!\w)")
+"""What Markdown would take for a column, emphasis, code, a link or an escape; an underscore within a word is none."""
 
-    >>> markdown_text("a|b <i>&lt; p < 0.05")
-    'a\\\\|b &lt;i>&amp;lt; p < 0.05'
+
+def markdown_text(text: str) -> str:
+    """Text on one line in which nothing is taken for a sign of Markdown or for HTML.
+
+    >>> print(markdown_text("a|b <i>&lt; p < 0.05"), markdown_text("grid_lstm *_new_* [1]"))
+    a\\|b &lt;i>&amp;lt; p < 0.05 grid_lstm \\*\\_new\\_\\* \\[1\\]
     """
-    escaped = re.sub(r"&(?=#?\w+;)", "&amp;", text.replace("|", "\\|"))
+    escaped = MARKS.sub(lambda found: "".join(f"\\{sign}" for sign in found[0]), " ".join(text.split()))
+    escaped = re.sub(r"&(?=#?\w+;)", "&amp;", escaped)
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", escaped)

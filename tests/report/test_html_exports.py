@@ -2,8 +2,10 @@
 
 import csv
 import json
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
 from scored_run import write_scored_run
 
 from asr.decode.hypotheses import Hypothesis
@@ -12,6 +14,7 @@ from asr.report.compare import main as compare
 from asr.report.html.exports import markdown, tables, write_tables_csv, write_tables_json
 from asr.report.html.records import Gathered, gather
 from asr.report.runs import read_runs
+from asr.report.tables import markdown_table, markdown_text
 
 CURVE = "epoch,seconds,train_loss,val_loss,val_wer\n1,2.5,3.0,2.0,0.9\n2,5.0,1.0,,\n"
 ROWS = [
@@ -83,6 +86,35 @@ def test_markdown_has_the_table_and_every_sentence_and_its_signs_are_escaped(tmp
     assert lines[2].startswith("| one | – | – | 33.33 % (2/6)")
     assert lines[3].startswith("| other\\|2 |")
     for sentence in (*gathered.comparison.statements, *gathered.comparison.notes):
-        shown = sentence.replace("<", "&lt;").replace("[", "\\[")
+        shown = sentence.replace("|", "\\|").replace("`", "\\`")
         assert f"- {shown}" in lines
     assert "| model | substitutions | deletions | insertions |" in lines
+
+
+NAMES = (
+    "grid_lstm",
+    "_a_",
+    "a__b_",
+    "a*b*c",
+    "**a**",
+    "other|2",
+    "`code`",
+    "[l](javascript:alert(1))",
+    "![i](x)",
+    "<b>a",
+    "&lt;b&gt;",
+    "a\\_b",
+    "end\\",
+    "two  words\nin lines",
+)
+
+
+def test_markdown_renders_every_name_as_it_is(tmp_path: Path) -> None:
+    rendered = pytest.importorskip("markdown", reason="a renderer of Markdown (tensorboard brings one)").markdown
+    table = markdown_table(["model", *NAMES], [[name, *NAMES] for name in NAMES])
+    rows = ElementTree.fromstring(f"<all>{rendered(table, extensions=['tables'])}</all>").findall(".//tr")
+    names = [" ".join(name.split()) for name in NAMES]
+    assert [[cell.text for cell in row] for row in rows] == [["model", *names], *([name, *names] for name in names)]
+    for name in NAMES:
+        paragraph = ElementTree.fromstring(rendered(f"a {markdown_text(name)} b", extensions=["tables"]))
+        assert (len(paragraph), paragraph.text) == (0, f"a {' '.join(name.split())} b")

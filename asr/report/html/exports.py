@@ -9,7 +9,7 @@ from typing import Any
 from asr.files import write_json, write_text
 from asr.report.html.records import Gathered
 from asr.report.html.words import breakdowns_of, by_length, confusions
-from asr.report.tables import headings, markdown_table, table_rows
+from asr.report.tables import headings, markdown_table, markdown_text, table_rows
 from asr.score.errors import ErrorCounts
 from asr.score.scores import format_rate
 
@@ -145,12 +145,16 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
 def markdown(gathered: Gathered) -> str:
     """The table, what is said of differences, kinds of errors and error rates by length, for a README."""
     comparison = gathered.comparison
-    parts = [_table(headings(comparison.evidence.settings.level), table_rows(comparison.runs, comparison.evidence))]
+    parts = [
+        markdown_table(headings(comparison.evidence.settings.level), table_rows(comparison.runs, comparison.evidence))
+    ]
     for sentences in (comparison.statements, comparison.notes):
-        parts += ["\n".join(f"- {_plain(sentence)}" for sentence in sentences)] if sentences else []
+        parts += ["\n".join(f"- {markdown_text(sentence)}" for sentence in sentences)] if sentences else []
     kinds = [run for run in gathered.runs if all(isinstance(run.scores.get(kind), int) for kind in KINDS)]
     if kinds:
-        parts.append(_table(["model", *KINDS], [[run.name, *(f"{run.scores[k]:,}" for k in KINDS)] for run in kinds]))
+        parts.append(
+            markdown_table(["model", *KINDS], [[run.name, *(f"{run.scores[k]:,}" for k in KINDS)] for run in kinds])
+        )
     lengths = by_length(gathered)
     if lengths is not None:
         names = [gathered.runs[index].name for index in gathered.detailed]
@@ -158,21 +162,5 @@ def markdown(gathered: Gathered) -> str:
             [group.name, f"{group.words:,}", *(format_rate(count) for count in group.counts if count is not None)]
             for group in lengths.groups
         ]
-        parts.append(_table(["utterance length", "words", *names], rows))
+        parts.append(markdown_table(["utterance length", "words", *names], rows))
     return "\n\n".join(parts) + "\n"
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return markdown_table([_plain(name) for name in names], [[_plain(cell) for cell in row] for row in rows])
-
-
-def _plain(content: str) -> str:
-    """Text with Markdown's and HTML's signs escaped. An underscore within a word is none of them.
-
-    >>> print(_plain("<b>grid_lstm</b> [1] *"))
-    &lt;b&gt;grid_lstm&lt;/b&gt; \\[1\\] \\*
-    """
-    content = " ".join(content.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
-    for sign in "\\`*[]":
-        content = content.replace(sign, f"\\{sign}")
-    return content
