@@ -152,3 +152,12 @@ def short(commit: object) -> str:
         return UNKNOWN
     digits, _, changed = commit.partition("-")
     return digits[:10] + (" with changes" if changed else "")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -96,11 +96,12 @@ def compared(
     else:
         check_comparable(runs)
         rescored = [rescore(run) for run in runs]
-    systems = systems_of(runs, groups or {}, not each)
+    systems, together = systems_of(runs, groups or {}, not each)
     evidence = weigh(rescored, systems, settings)
     unlike = [one.run.name for one in rescored if one.unlike]
-    said = (*notes(runs, unlike), *left_out, *circumstances(runs), *peculiarities(rescored), *explanations(evidence))
-    return Comparison(tuple(rescored), tuple(systems), evidence, tuple(statements(evidence)), said)
+    said = [*notes(runs, unlike), *left_out, *circumstances(runs), *together]
+    said += [*peculiarities(rescored), *explanations(evidence)]
+    return Comparison(tuple(rescored), tuple(systems), evidence, tuple(statements(evidence)), tuple(said))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,7 +1,6 @@
 """What a comparison shows, in words: whether differences are any, and what its intervals do and do not cover."""
 
-from collections.abc import Sequence
-
+from asr.report.circumstances import listed
 from asr.report.evidence import Evidence, Pair, Rates
 from asr.score.matched_pairs import FEW_SEGMENTS
 from asr.score.uncertainty import FEW_BLOCKS
@@ -27,14 +26,14 @@ def statement(pair: Pair, evidence: Evidence) -> str:
         claim = f"{first} and {second} make equally many errors"
     claim += f" ({'; '.join(_grounds(pair, evidence, sign))})"
     if pair.verdict == "difference":
-        alone = f", by {_listed([NAMES[test] for test in pair.votes])} alone" if pair.abstaining else ""
+        alone = f", by {listed([NAMES[test] for test in pair.votes])} alone" if pair.abstaining else ""
         return f"{claim}: a difference{alone}."
     if not pair.votes:
         return f"No difference can be told, for there is too little to test: {claim}."
     if pair.verdict == "none":
         return f"No difference can be told: {claim}."
     rejecting = [NAMES[test] for test, p in pair.votes.items() if p < evidence.settings.alpha]
-    return f"No difference can be told, for the tests disagree (only {_listed(rejecting)} sees one): {claim}."
+    return f"No difference can be told, for the tests disagree (only {listed(rejecting)} sees one): {claim}."
 
 
 def _grounds(pair: Pair, evidence: Evidence, sign: int) -> list[str]:
@@ -89,7 +88,7 @@ def _over_seeds(rates: Rates, evidence: Evidence) -> str:
     if seeds.standard_deviation is not None and seeds.lower is not None and seeds.upper is not None:
         found += (
             f", standard deviation {100 * seeds.standard_deviation:.2f} points; {level} interval over seeds "
-            f"{100 * seeds.lower:.2f} to {100 * seeds.upper:.2f} %"
+            f"{100 * max(0.0, seeds.lower):.2f} to {100 * seeds.upper:.2f} %"
         )
     if rates.words.lower is not None and rates.words.upper is not None:
         ends = f"{100 * rates.words.lower:.2f} to {100 * rates.words.upper:.2f} %"
@@ -113,7 +112,9 @@ def explanations(evidence: Evidence) -> list[str]:
             )
     single = [rates.name for rates in evidence.systems if len(rates.runs) == 1]
     if single and evidence.pairs:
-        lines.append(f"What another seed would give is in no interval of {_listed(single)}: one run each.")
+        lines.append(f"What another seed would give is in no interval of {listed(single)}: one run each.")
+        if len(single) < len(evidence.systems):
+            lines.append(f"Verdicts on {listed(single)} beside the mean of several seeds know nothing of other seeds.")
     return lines
 
 
@@ -151,12 +152,3 @@ def _of_intervals(evidence: Evidence) -> str:
     if any(len(rates.runs) > 1 for rates in evidence.systems):
         found += ". The interval in the row of a mean is Student's, over its runs"
     return f"{found}."
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names in a sentence.
-
-    >>> _listed(["a"]), _listed(["a", "b", "c"])
-    ('a', 'a, b and c')
-    """
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -217,6 +217,80 @@ def test_seeds_can_be_put_together_by_hand(make, compare):
     assert "What another seed would give is in no interval of other" in printed
 
 
+def test_an_interval_over_seeds_is_not_shown_below_zero(make, compare):
+    printed = compare(*seeds(make, "grid", [0.05, 0.5]), "--draws", "100")
+    lines = [line for line in printed.splitlines() if "mean of 2" in line or "interval over seeds" in line]
+    assert len(lines) == 2
+    assert all(" 0.00 to " in line and "-" not in line.replace("grid-seed", "") for line in lines)
+
+
+def test_beside_several_seeds_it_is_said_what_a_single_run_cannot_tell(make, compare):
+    runs = seeds(make, "grid", [0.1, 0.12, 0.14])
+    single = make("lstm", heard(0.5, 9))
+    printed = compare(*runs, single, "--draws", "200")
+    assert (
+        "no interval of lstm: one run each.\nVerdicts on lstm beside the mean of several seeds know nothing" in printed
+    )
+    assert "Welch" not in printed
+    [pair] = compared(read_runs([*runs, single]), settings=Settings(draws=200)).evidence.pairs
+    assert (pair.seeds, pair.mapsswe) == (None, None)
+    assert pair.corrected == {"bootstrap": pair.words.p}
+    assert "Verdicts on" not in compare(single, make("other", heard(0.2, 3)), "--draws", "200")
+
+
+def test_runs_of_a_repeated_seed_are_not_put_together_and_it_is_said(make, compare):
+    runs = seeds(make, "grid", [0.1, 0.13])
+    again = make("again", heard(0.2, 7), CONFIG, seed=0)
+    printed = compare(*runs, again, "--draws", "200")
+    assert (
+        "grid-seed0 and again have the same seed (0): grid-seed0, grid-seed1 and again are not put together; "
+        "--seeds-of NAME=RUN,RUN names those that belong together.\n" in printed
+    )
+    assert "(0): not put together.\n" in compare(runs[0], again, "--draws", "200")
+    assert "not put together" not in compare(*runs, again, "--draws", "200", "--each")
+    assert "not put together" not in compare(again, "--seeds-of", f"grid={runs[0]},{runs[1]}", "--draws", "200")
+
+
+def test_an_unfinished_training_is_no_seed_of_a_model_unless_it_is_told_to_be(make, compare):
+    runs = seeds(make, "grid", [0.1, 0.13, 0.2])
+    write_json(runs[2] / "run.json", {"finished": False, "epochs": 3})
+    printed = compare(*runs, "--draws", "200")
+    assert "grid, mean of 2 " in printed
+    assert "grid-seed2: not put together with runs of the same configuration, for the training is not fin" in printed
+    assert "grid-seed2: training not finished, 3 epochs." in printed
+    printed = compare("--seeds-of", f"grid={','.join(map(str, runs))}", "--draws", "200")
+    assert "grid, mean of 3 " in printed
+    assert "grid-seed2: training not finished, 3 epochs." in printed
+
+
+def test_what_differs_beside_the_seed_of_runs_that_were_put_together_by_hand_is_said(make, compare):
+    wide = {**CONFIG, "model": {"encoder": {"class_path": "E", "size": 3}}, "seed": 1}
+    runs = [make("a", heard(0.1, 1), CONFIG, seed=0), make("b", heard(0.1, 2), wide, seed=1, decoding="greedy")]
+    printed = compare("--seeds-of", f"m={runs[0]},{runs[1]}", "--draws", "100")
+    assert "The runs of m differ beside the seed: decoding (–, greedy), model.encoder.size (null, 3)." in printed
+    alike = seeds(make, "grid", [0.1, 0.13])
+    assert "beside the seed" not in compare("--seeds-of", f"m={alike[0]},{alike[1]}", "--draws", "100")
+    bare = make("bare", heard(0.1, 3))
+    printed = compare("--seeds-of", f"m={runs[0]},{bare}", "--draws", "100")
+    assert "the runs of m differ beside the seed is not known: bare without a config.yaml." in printed
+    again = make("again", heard(0.1, 4), seed=1)
+    with pytest.raises(InputError, match=r"--seeds-of m: b and again have the same seed \(1\)"):
+        main(["--seeds-of", f"m={runs[1]},{again}"])
+
+
+def test_runs_that_were_decoded_differently_are_no_seeds_of_one_model(make):
+    runs = [
+        make(f"grid-seed{n}", heard(0.1, n), {**CONFIG, "seed": n}, seed=n, decoding=decoding)
+        for n, decoding in enumerate(["greedy", {"decoder": "beam"}])
+    ]
+    assert [len(system.runs) for system in compared(read_runs(runs)).evidence.systems] == [1, 1]
+
+
+def test_a_value_in_the_place_of_options_is_refused_by_file(make):
+    with pytest.raises(InputError, match=r"a/config.yaml: data must be a block of options, not 3"):
+        main([str(make("a", heard(0.1, 1), {**CONFIG, "data": 3}, seed=0))])
+
+
 @pytest.mark.parametrize("text", ["mine", "=a,b", "mine="])
 def test_groups_that_name_no_runs_are_refused(text):
     with pytest.raises(InputError, match="expected a new NAME=RUN,RUN"):
