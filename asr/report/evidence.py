@@ -10,7 +10,7 @@ from asr.report.rescored import Rescored
 from asr.report.systems import System
 from asr.score.errors import ErrorCounts
 from asr.score.matched_pairs import FEW_SEGMENTS, ErrorPositions, MatchedPairs, matched_pairs
-from asr.score.scores import UtteranceScore
+from asr.score.scores import UtteranceScore, name_some
 from asr.score.seeds import SeedDifference, SeedVariation, seed_difference, variation
 from asr.score.uncertainty import DRAWS, LEVEL, Blocks, Interval, PairedDifference, Resampling, blocks_of, holm
 
@@ -174,13 +174,18 @@ def _pairs(number: int, which: str) -> list[tuple[int, int]]:
 
 def _blocks(runs: Sequence[Sequence[UtteranceScore]], wanted: str) -> tuple[Blocks, str]:
     """What is drawn, and why it is utterances where speakers were wanted; a speaker may be known to some runs only."""
-    names = [next((one.speaker for one in same if one.speaker), None) for same in zip(*runs, strict=True)]
+    named = [sorted({one.speaker for one in same if one.speaker}) for same in zip(*runs, strict=True)]
     if wanted == "utterances":
-        return blocks_of([None] * len(names)), ""
-    blocks = blocks_of(names)
+        return blocks_of([None] * len(named)), ""
+    unlike = [(of_run[0].id, names) for *of_run, names in zip(*runs, named, strict=True) if len(names) > 1]
+    if unlike:
+        first, names = unlike[0]
+        said = f"the runs name different speakers of {len(unlike)} ({first}: {name_some(names, 3)})"
+        return blocks_of([None] * len(named)), said
+    blocks = blocks_of([names[0] if names else None for names in named])
     if blocks.kind == "speakers":
         return blocks, ""
-    unknown = names.count(None)
+    unknown = named.count([])
     return blocks, f"the speaker of {unknown} is not known" if unknown else "there is one speaker only"
 
 

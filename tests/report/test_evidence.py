@@ -335,6 +335,20 @@ def test_blocks_are_stated(make, compare):
     assert "for there is one speaker only" in compare(make("e", one))
 
 
+def test_speakers_that_runs_name_differently_are_not_drawn_whatever_the_order_of_runs(make, compare):
+    rows = heard(0.2, 2)
+    rows[7] = replace(rows[7], speaker="t")
+    a, b, unknown = make("a", heard(0.1, 1)), make("b", rows), [replace(row, speaker=None) for row in heard(0.3, 3)]
+    c = make("c", unknown)
+    said = "over 60 utterances, 10,000 draws, seed 0; over utterances and not speakers, for the runs name different "
+    assert f"{said}speakers of 1 (u07: s7, t)." in compare(a, b)
+    found = [json.loads(compare(*runs, "--json")) for runs in ((a, b, c), (c, b, a))]
+    intervals = [{run["name"]: run["wer_interval"] for run in one["runs"]} for one in found]
+    assert intervals[0] == intervals[1]
+    assert found[0]["settings"] == found[1]["settings"]
+    assert "over 10 speakers" in compare(a, c)
+
+
 def test_a_single_utterance_has_no_interval(make, compare):
     said = "A B C D E F G H I"
     right, wrong = (Hypothesis("u", text, said, "s") for text in (said, "X B C X E F X H I"))
