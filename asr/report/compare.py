@@ -5,7 +5,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from asr.report.systems import System, systems_of
 from asr.report.tables import headings, markdown_table, markdown_text, notes, plain_table, table_rows
 
 __all__ = ["Comparison", "ScoredRun", "check_comparable", "compared", "main", "plain_table", "read_runs"]
+
+MOST_DRAWS = 1_000_000
+"""More take memory and time, and change no digit that is shown."""
 
 
 @dataclass(frozen=True)
@@ -142,13 +145,27 @@ def _read(options: argparse.Namespace) -> tuple[list[ScoredRun], dict[str, list[
         members[name] = [Path(path) for path in paths.split(",")]
     paths = [Path(path) for path in options.runs]
     for path in (path for group in members.values() for path in group):
-        if path not in paths:
+        if path.resolve() not in [known.resolve() for known in paths]:
             paths.append(path)
     if not paths:
         raise InputError("there is no run to compare")
-    runs = read_runs(paths, options.split)
-    by_path = dict(zip(paths, runs, strict=True))
-    return runs, {name: [by_path[path] for path in group] for name, group in members.items()}
+    names = {group[0].resolve(): name for name, group in members.items() if len(group) == 1}
+    runs = [
+        replace(run, name=_one_line(names.get(path.resolve(), run.name)))
+        for path, run in zip(paths, read_runs(paths, options.split), strict=True)
+    ]
+    by_place = {path.resolve(): run for path, run in zip(paths, runs, strict=True)}
+    groups = {_one_line(name): [by_place[path.resolve()] for path in group] for name, group in members.items()}
+    return runs, groups
+
+
+def _one_line(name: str) -> str:
+    """A name for tables and sentences, without what ends a line or cannot be printed.
+
+    >>> _one_line("a\\nb")
+    'a b'
+    """
+    return "".join(character if character.isprintable() else " " for character in name)
 
 
 def _as_json(comparison: Comparison) -> str:
@@ -215,8 +232,10 @@ def add_statistics(parser: argparse._ArgumentGroup) -> None:
 
 
 def _draws(text: str) -> int:
-    if not text.isdecimal() or int(text) < 100:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 100, since fewer give no interval, got {text}")
+    if not text.isdecimal() or len(text) > 20 or not 100 <= int(text) <= MOST_DRAWS:
+        raise argparse.ArgumentTypeError(
+            f"expected a number of at least 100, since fewer give no interval, and at most {MOST_DRAWS:,}, got {text}"
+        )
     return int(text)
 
 

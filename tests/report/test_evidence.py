@@ -349,6 +349,28 @@ def test_speakers_that_runs_name_differently_are_not_drawn_whatever_the_order_of
     assert "over 10 speakers" in compare(a, c)
 
 
+def test_a_group_of_one_run_has_one_name_in_table_and_sentences(make, compare):
+    a, b = make("a", heard(0.1, 1)), make("b", heard(0.4, 2))
+    printed = compare(b, "--seeds-of", f"mine={a}", "--draws", "200")
+    assert [line.split()[0] for line in printed.splitlines()[1:3]] == ["b", "mine"]
+    assert "mine makes" in printed
+    assert "a makes" not in printed
+
+
+def test_a_run_given_by_two_ways_to_its_folder_is_one(make, compare, monkeypatch, tmp_path):
+    a, b = make("a", heard(0.1, 1)), make("b", heard(0.4, 2))
+    monkeypatch.chdir(tmp_path)
+    assert compare("a", "b", "--seeds-of", f"m={a},{b}", "--draws", "100").count("\na ") == 1
+    with pytest.raises(InputError, match="in two groups, or twice in one"):
+        main(["--seeds-of", f"m=a,{a}"])
+
+
+def test_the_name_of_a_folder_ends_no_line(make, compare):
+    printed = compare(make("two\nlines", heard(0.1, 1)), make("b", heard(0.4, 2)), "--draws", "100")
+    assert printed.splitlines()[1].startswith("two lines  ")
+    assert "two lines makes" in printed
+
+
 def test_a_single_utterance_has_no_interval(make, compare):
     said = "A B C D E F G H I"
     right, wrong = (Hypothesis("u", text, said, "s") for text in (said, "X B C X E F X H I"))
@@ -375,8 +397,10 @@ def test_the_level_changes_intervals_and_verdicts_as_it_says(make, compare):
     [
         (["--level", "100"], "at least 50 and below 100, got 100"),
         (["--level", "much"], "at least 50 and below 100, got much"),
-        (["--draws", "5"], "at least 100, since fewer give no interval, got 5"),
-        (["--draws", "1e4"], "at least 100, since fewer give no interval, got 1e4"),
+        (["--draws", "5"], "at least 100, since fewer give no interval, and at most 1,000,000, got 5"),
+        (["--draws", "1e4"], "at least 100, since fewer give no interval, and at most 1,000,000, got 1e4"),
+        (["--draws", "1000000000000"], "at most 1,000,000, got 1000000000000"),
+        (["--draws", "9" * 5000], "at most 1,000,000, got 999"),
         (["--common", "--picture", "x.png"], "does not go with --common"),
     ],
 )
