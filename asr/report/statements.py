@@ -60,12 +60,12 @@ def _without_vote(pair: Pair, test: str) -> str:
 def _span(lower: float | None, upper: float | None, sign: int, level: str) -> str:
     """An interval of a difference, in points.
 
-    >>> _span(-0.032, -0.010, -1, "95 %"), _span(-0.004, 0.01, 1, "95 %")
-    ('95 % 1.00 to 3.20', '95 % 0.40 more to 1.00 fewer')
+    >>> _span(-0.032, -0.010, -1, "95 %"), _span(-0.004, 0.01, 1, "95 %"), _span(0.0, 0.0, -1, "95 %")
+    ('95 % 1.00 to 3.20', '95 % 0.40 more to 1.00 fewer', '95 % 0.00 to 0.00')
     """
     if lower is None or upper is None:
         return "no interval"
-    ends = sorted((100 * sign * lower, 100 * sign * upper))
+    ends = sorted((100 * sign * lower + 0.0, 100 * sign * upper + 0.0))  # 0.0 makes no difference but to -0.0
     if ends[0] >= 0:
         return f"{level} {ends[0]:.2f} to {ends[1]:.2f}"
     return f"{level} {-ends[0]:.2f} more to {abs(ends[1]):.2f} {'fewer' if ends[1] >= 0 else 'more'}"
@@ -102,6 +102,12 @@ def explanations(evidence: Evidence) -> list[str]:
     if not evidence.runs:
         return lines
     lines.append(_of_intervals(evidence))
+    faultless = [rates.name for rates in evidence.runs if rates.words.rate == 0 and rates.words.lower is not None]
+    if faultless:
+        lines.append(
+            f"The interval of {listed(faultless)} says nothing: there is no error to draw, and other utterances may "
+            "have some."
+        )
     if evidence.pairs:
         alpha = f"{100 * evidence.settings.alpha:g} %"
         lines.append(f"A difference is stated where every test with a vote rejects that there is none at {alpha}.")

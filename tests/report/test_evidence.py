@@ -371,6 +371,19 @@ def test_the_name_of_a_folder_ends_no_line(make, compare):
     assert "two lines makes" in printed
 
 
+def test_two_systems_that_hear_the_same_differ_by_zero_without_a_sign(make, compare):
+    rows = heard(0.2, 1)
+    printed = compare(make("a", rows), make("b", rows), "--draws", "100")
+    assert "(95 % 0.00 to 0.00; bootstrap p = 1.0000" in printed
+    assert "-0.00" not in printed
+
+
+def test_of_a_run_without_errors_it_is_said_that_its_interval_says_nothing(make, compare):
+    printed = compare(make("right", heard(0.0, 1)), make("wrong", heard(0.2, 1)), "--draws", "100")
+    assert "The interval of right says nothing: there is no error to draw" in printed
+    assert "says nothing" not in compare(make("a", heard(0.1, 1)), "--draws", "100")
+
+
 def test_a_single_utterance_has_no_interval(make, compare):
     said = "A B C D E F G H I"
     right, wrong = (Hypothesis("u", text, said, "s") for text in (said, "X B C X E F X H I"))
