@@ -349,6 +349,47 @@ def test_speakers_that_runs_name_differently_are_not_drawn_whatever_the_order_of
     assert "over 10 speakers" in compare(a, c)
 
 
+def test_the_order_of_rows_changes_nothing(make):
+    rows = heard(0.2, 2)
+    runs = [make("a", heard(0.1, 1)), make("b", rows), make("reversed", rows[::-1])]
+    found = compared(read_runs(runs), settings=Settings(draws=300)).evidence
+    first, second, same = found.pairs  # a and b, a and reversed, b and reversed
+    assert (first.words, first.characters, first.mapsswe) == (second.words, second.characters, second.mapsswe)
+    assert same.mapsswe.difference == same.mapsswe.standard_deviation == 0
+    assert (same.words.lower, same.words.upper) == (0, 0)
+
+
+def test_characters_are_compared_by_their_own_errors(make):
+    good, bad = heard(0.1, 1), heard(0.4, 2)
+    runs = [make("good", good), make("bad", bad)]
+    [pair] = compared(read_runs(runs), settings=Settings(draws=300, seed=5)).evidence.pairs
+    counts = [[one.characters for one in score(rows).utterances] for rows in (good, bad)]
+    errors = [[one.errors for one in side] for side in counts]
+    lengths = [one.length for one in counts[0]]
+    assert pair.characters == paired(*errors, lengths, blocks_of(SPEAKERS), 300, 5)
+    assert pair.characters.difference != pair.words.difference
+
+
+def test_the_variation_of_the_cer_over_seeds_is_that_of_characters(make):
+    runs = read_runs(seeds(make, "grid", [0.1, 0.3]))
+    [rates] = compared(runs, settings=Settings(draws=100)).evidence.systems
+    assert rates.character_seeds == variation([run.scores["cer"] for run in runs])
+    assert rates.character_seeds != rates.word_seeds
+
+
+def test_two_systems_that_hear_the_same_differ_by_zero_without_a_sign(make, compare):
+    rows = heard(0.2, 1)
+    printed = compare(make("a", rows), make("b", rows), "--draws", "100")
+    assert "(95 % 0.00 to 0.00; bootstrap p = 1.0000" in printed
+    assert "-0.00" not in printed
+
+
+def test_of_a_run_without_errors_it_is_said_that_its_interval_says_nothing(make, compare):
+    printed = compare(make("right", heard(0.0, 1)), make("wrong", heard(0.2, 1)), "--draws", "100")
+    assert "The interval of right says nothing: there is no error to draw" in printed
+    assert "says nothing" not in compare(make("a", heard(0.1, 1)), "--draws", "100")
+
+
 def test_a_group_of_one_run_has_one_name_in_table_and_sentences(make, compare):
     a, b = make("a", heard(0.1, 1)), make("b", heard(0.4, 2))
     printed = compare(b, "--seeds-of", f"mine={a}", "--draws", "200")
@@ -369,19 +410,6 @@ def test_the_name_of_a_folder_ends_no_line(make, compare):
     printed = compare(make("two\nlines", heard(0.1, 1)), make("b", heard(0.4, 2)), "--draws", "100")
     assert printed.splitlines()[1].startswith("two lines  ")
     assert "two lines makes" in printed
-
-
-def test_two_systems_that_hear_the_same_differ_by_zero_without_a_sign(make, compare):
-    rows = heard(0.2, 1)
-    printed = compare(make("a", rows), make("b", rows), "--draws", "100")
-    assert "(95 % 0.00 to 0.00; bootstrap p = 1.0000" in printed
-    assert "-0.00" not in printed
-
-
-def test_of_a_run_without_errors_it_is_said_that_its_interval_says_nothing(make, compare):
-    printed = compare(make("right", heard(0.0, 1)), make("wrong", heard(0.2, 1)), "--draws", "100")
-    assert "The interval of right says nothing: there is no error to draw" in printed
-    assert "says nothing" not in compare(make("a", heard(0.1, 1)), "--draws", "100")
 
 
 def test_a_single_utterance_has_no_interval(make, compare):

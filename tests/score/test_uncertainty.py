@@ -213,3 +213,9 @@ def test_holm_rejects_in_steps_as_its_definition_says():
         assert {index for index, p in enumerate(holm(p_values)) if p <= level} == rejected
     assert holm([]) == []
     assert holm([0.04]) == [0.04]
+
+
+def test_draws_of_references_of_a_single_word_are_defined():
+    found = interval([1, 0], [1, 0], draws=4000)
+    assert found.draws == pytest.approx(3000, abs=150)  # all but the quarter that takes the empty reference twice
+    assert interval([1, 0, 0], [1, 1, 1], draws=200).draws == 200
