@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def recorded(hypotheses: Path) -> dict[str, Any]:
     """What is known of a hypotheses file: the scores that `asr test` wrote beside it, else the record of its run."""
-    split = re.fullmatch(r"hypotheses(.*)\.jsonl", hypotheses.name)
+    split = re.fullmatch(r"hypotheses(.*)\.jsonl(?:\.gz)?", hypotheses.name)
     for name in ([f"scores{split[1]}.json"] if split else []) + ["run.json"]:
         file = hypotheses.parent / name
         if file.is_file() and isinstance(content := read_json(file), dict):

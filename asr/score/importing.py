@@ -1,6 +1,7 @@
 """`asr import`: another system's hypotheses, scored on references of ours, as a folder that `asr compare` takes."""
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,7 @@ def read_utterances(path: Path, split: str = "test") -> Utterances:
         InputError: see there.
     """
     if path.is_dir():
-        path = path / split_name("hypotheses", split, ".jsonl")
+        path = hypotheses_in(path, split)
     if path.name.endswith(".trn"):
         return Utterances(path, {name: Reference(text) for name, text in read_texts(path).items()}, {}, None)
     references = read_references(path)
@@ -53,6 +54,13 @@ def read_utterances(path: Path, split: str = "test") -> Utterances:
 def split_name(stem: str, split: str, ending: str) -> str:
     """The name of a split's file in a run folder: that of the split "test" has no suffix."""
     return f"{stem}{'' if split == 'test' else f'-{split}'}{ending}"
+
+
+def hypotheses_in(folder: Path, split: str) -> Path:
+    """The hypotheses of a split in a run folder, which collected runs have packed."""
+    plain = folder / split_name("hypotheses", split, ".jsonl")
+    packed = plain.with_name(f"{plain.name}.gz")
+    return packed if packed.is_file() and not plain.is_file() else plain
 
 
 def _recorded_normalizer(path: Path, references: Mapping[str, Reference]) -> str | None:
@@ -88,8 +96,10 @@ def match(
         )
     found = {meant: texts[name] for name, meant in names.items() if meant is not None}
     if len(found) < len(texts):
-        twice = [name for name, meant in names.items() if meant != name and meant in texts]
-        raise InputError(f"{len(twice)} utterances occur twice, with and without their speaker: {name_some(twice)}")
+        times = Counter(names.values())
+        twice = [name for name, meant in names.items() if times[meant] > 1 and meant != name]
+        number = sum(several > 1 for several in times.values())
+        raise InputError(f"{number} utterances occur twice, with and without their speaker: {name_some(twice)}")
     missing = [name for name in references if name not in found]
     if missing and not missing_as_empty:
         raise InputError(
@@ -186,7 +196,8 @@ def _parser() -> argparse.ArgumentParser:
         "unknown and repeated utterances are refused by name.",
         epilog="Formats: TRN `WORD WORD ... (ID)`; CTM `ID CHANNEL START DURATION WORD`, which cannot tell an empty "
         "hypothesis from a missing one; JSON lines with id and hypothesis, pred_text or text; Kaldi's `ID WORD WORD "
-        "...`. Before an ID its speaker may stand: SPEAKER-ID or SPEAKER_ID.",
+        "...`. Before an ID its speaker may stand: SPEAKER-ID or SPEAKER_ID. `(UH)` and `<sil>` are words, as they are "
+        "for sclite (without its option -D); `@` and alternatives in braces are refused in TRN and CTM.",
     )
     parser.add_argument("hypotheses", help="the other system's file")
     parser.add_argument(

@@ -20,7 +20,7 @@ from asr.errors import InputError
 from asr.files import write_text
 from asr.score.errors import ErrorCounts
 from asr.score.formats import EVENLY, format_ctm, format_stm, format_trn
-from asr.score.importing import split_name
+from asr.score.importing import hypotheses_in
 from asr.score.scores import format_rate, score
 
 OPTIONS = ("-s", "-e", "utf-8")
@@ -68,8 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     """`asr sclite`."""
     options = _parser().parse_args(arguments)
     given, folder = Path(options.run), Path(options.output)
-    file = given / split_name("hypotheses", options.split, ".jsonl") if given.is_dir() else given
-    rows = read_hypotheses(file)
+    rows = read_hypotheses(hypotheses_in(given, options.split) if given.is_dir() else given)
     ours = score(rows).words
     write_sclite_files(folder, rows)
     print(f"wrote ref.trn, hyp.trn, ref.stm and hyp.ctm of {len(rows)} utterances to {folder}")

@@ -65,8 +65,12 @@ def test_speakers_and_durations_come_from_the_references(run, tmp_path):
 def test_a_speaker_before_the_id_is_passed_over(run, tmp_path):
     scores = imported(tmp_path, run, "THE CAT SAT (anna-u1)\nA CAT (bo_u2)\n(u3)\n")
     assert scores["errors"] == 0
-    with pytest.raises(InputError, match="1 utterances occur twice, with and without their speaker: anna-u1"):
-        imported(tmp_path, run, "A (anna-u1)\nA (u1)\nA (u2)\n(u3)\n")
+    for content, named in (
+        ("A (anna-u1)\nA (u1)\nA (bo-u2)\n(u3)\n", "anna-u1"),
+        ("A (anna-u1)\nA (anna_u1)\nA (bo-u2)\n(u3)\n", "anna-u1, anna_u1"),
+    ):
+        with pytest.raises(InputError, match=f"^1 utterances occur twice, with and without their speaker: {named}$"):
+            imported(tmp_path, run, content)
 
 
 def test_an_id_that_could_be_of_two_speakers_is_refused(tmp_path):
@@ -96,7 +100,9 @@ def test_missing_utterances_count_as_deleted_where_that_is_said(run, tmp_path, c
     scores = imported(tmp_path, run, "u1 1 0 1 THE\n", "--missing-as-empty", name="h.ctm")
     assert (scores["deletions"], scores["errors"]) == (2 + 2, 4)
     assert scores["imported"]["missing_as_empty"] == ["u2", "u3"]
-    assert "note: 2 utterances without a hypothesis were scored as empty: u2, u3" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "note: 2 utterances without a hypothesis were scored as empty: u2, u3" in said
+    assert "hypotheses are empty" not in said
 
 
 def test_empty_hypotheses_are_stated(run, tmp_path, capsys):
@@ -163,5 +169,19 @@ def test_the_folder_of_a_run_of_ours_is_not_overwritten_and_one_imported_is(run,
     (tmp_path / "h.txt").write_text("u1 A\nu2 A\nu3\n")
     with pytest.raises(InputError, match="holds a run of another system"):
         main([str(tmp_path / "h.txt"), "--references", str(run), "-o", str(run)])
+    (tmp_path / "begun" / "checkpoints").mkdir(parents=True)  # trained, not yet scored
+    with pytest.raises(InputError, match="begun holds a run of another system"):
+        main([str(tmp_path / "h.txt"), "--references", str(run), "-o", str(tmp_path / "begun")])
     for _ in range(2):
         imported(tmp_path, run, "A (u1)\nA (u2)\n(u3)\n")
+
+
+def test_a_run_that_was_collected_has_references_and_is_exported_as_the_run_is(run, tmp_path):
+    assert asr_main(["results", "collect", str(run), "-o", str(tmp_path / "results")]) == 0
+    exported = []
+    for source in (run, tmp_path / "results" / "run"):
+        scores = imported(tmp_path, source, "THE CAT SAT (u1)\nA CAT (u2)\nUM (u3)\n")
+        assert (scores["errors"], scores["normalizer"]) == (1, "english/1")
+        assert asr_main(["sclite", str(source), "-o", str(tmp_path / "sclite")]) == 0
+        exported.append([path.read_text() for path in sorted((tmp_path / "sclite").iterdir())])
+    assert exported[0] == exported[1]
