@@ -1,5 +1,10 @@
-"""Hypotheses of other systems: TRN and CTM (see `asr.score.formats`), JSON lines, and Kaldi's `ID WORD WORD ...`."""
+"""Hypotheses of other systems: TRN and CTM (see `asr.score.formats`), JSON lines, and Kaldi's `ID WORD WORD ...`.
 
+Words are what sclite takes for words: `(UH)` and `<sil>` too (sclite passes over a missing `(UH)` with its option -D
+alone). `@`, which is no word, and the braces of alternatives are refused.
+"""
+
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -110,12 +115,13 @@ def _read_trn(lines: list[Line]) -> Iterable[tuple[str, str]]:
             raise InputError(f"{line.where}: expected `WORD WORD ... (ID)`, got {line.text!r}")
         words = match["words"].split()
         for word in words:
-            if word == "@" or "{" in word or "}" in word:
-                raise InputError(
-                    f"{line.where} ({match['name']}): {word!r} stands for alternatives or for no word, and a "
-                    "hypothesis is one text"
-                )
+            _check_word(word, f"{line.where} ({match['name']})")
         yield meant(match["name"]).strip(), " ".join(map(meant, words))
+
+
+def _check_word(word: str, where: str) -> None:
+    if word == "@" or "{" in word or "}" in word:
+        raise InputError(f"{where}: {word!r} stands for alternatives or for no word, and a hypothesis is one text")
 
 
 def _read_ctm(lines: list[Line]) -> Iterable[tuple[str, str]]:
@@ -125,7 +131,8 @@ def _read_ctm(lines: list[Line]) -> Iterable[tuple[str, str]]:
     words: list[str] = []
     for line in lines:
         fields = line.text.split()
-        start = _time(fields, line.where)
+        start = _start(fields, line.where)
+        _check_word(fields[4], f"{line.where} ({fields[0]})")
         if fields[0] != name:
             if name:
                 yield meant(name), " ".join(words)
@@ -140,14 +147,20 @@ def _read_ctm(lines: list[Line]) -> Iterable[tuple[str, str]]:
         yield meant(name), " ".join(words)
 
 
-def _time(fields: list[str], where: str) -> float:
+def _start(fields: list[str], where: str) -> float:
+    """The start of a word, once all numbers of the line are known to be some; NaN and infinity are none."""
     try:
-        if len(fields) in (5, 6) and float(fields[3]) >= 0:
-            return float(fields[2])
+        start, duration, *confidence = (float(field) for field in (*fields[2:4], *fields[5:]))
+        if (
+            len(fields) in (5, 6)
+            and all(map(math.isfinite, (start, duration, *confidence)))
+            and min(start, duration) >= 0
+        ):
+            return start
     except ValueError:
         pass
     raise InputError(
-        f"{where}: expected `FILE CHANNEL START DURATION WORD [CONFIDENCE]` with times in seconds, got "
+        f"{where}: expected `FILE CHANNEL START DURATION WORD [CONFIDENCE]` with times in seconds of at least 0, got "
         f"{' '.join(fields)!r}"
     )
 

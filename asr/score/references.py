@@ -23,7 +23,7 @@ def read_references(path: Path | str) -> dict[str, Reference]:
 
     Files `*.jsonl` and `*.jsonl.gz` hold lhotse cuts, or objects with `id` and `reference` (or `text`), and perhaps
     `speaker`. Any other file is text as Kaldi has it: a line `ID WORD WORD ...` each, an id alone being an empty
-    reference.
+    reference. A byte order mark and empty lines at the end are passed over.
 
     Raises:
         InputError: the file cannot be read or is not of such a form, or an id occurs twice; file and line are named.
@@ -52,12 +52,12 @@ def _read_rows(path: Path) -> dict[str, Reference]:
 def _read_text(path: Path) -> dict[str, Reference]:
     references: dict[str, Reference] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: {error}") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines if any(lines) else [], start=1):
         name, *words = line.split() or [""]
         if not name:
             raise InputError(f"{path}, line {number}, is empty: expected an utterance id and its words")

@@ -36,6 +36,8 @@ def test_the_format_can_be_named_where_the_ending_does_not_tell_it(tmp_path):
         ("h.trn", "(um) yes (u1)\n", {"u1": "(um) yes"}),
         ("h.trn", "50%25 (u1)\n", {"u1": "50%25"}),  # no comment says that this is an escape
         ("h.ctm", "", {}),
+        ("h.ctm", "u1 1 0.5 0 a\nu1 1 0.5 0 b 0\n", {"u1": "a b"}),  # words of no duration
+        ("h.ctm", "u1 1 0 1 (uh)\nu1 1 1 1 <sil>\n", {"u1": "(uh) <sil>"}),
         ("h.txt", "u1\n;; is-an-id-here\n", {"u1": "", ";;": "is-an-id-here"}),
         ("h.jsonl", '{"id": "u1", "text": ""}\n', {"u1": ""}),
         ("h.trn", "\ufeffa\u2028b c (u1)\n", {"u1": "a b c"}),
@@ -58,6 +60,14 @@ def test_edges(tmp_path, name, content, expected):
         ("h.ctm", "u1 1 0.0 0.1\n", "line 1: expected `FILE CHANNEL START DURATION WORD"),
         ("h.ctm", "u1 1 * * <ALT_BEGIN>\n", "line 1: expected"),
         ("h.ctm", "u1 1 0 -1 a\n", "line 1: expected"),
+        ("h.ctm", "u1 1 -0.1 1 a\n", "line 1: expected .* of at least 0, got 'u1 1 -0.1 1 a'"),
+        ("h.ctm", "u1 1 nan 1 a\n", "line 1: expected"),
+        ("h.ctm", "u1 1 0 1 a\nu1 1 inf 1 a\n", "line 2: expected"),
+        ("h.ctm", "u1 1 0 nan a\n", "line 1: expected"),
+        ("h.ctm", "u1 1 0 1 a high\n", "line 1: expected"),
+        ("h.ctm", "u1 1 0 1 a nan\n", "line 1: expected"),
+        ("h.ctm", "u1 1 0 1 a 0.5 0.5\n", "line 1: expected"),
+        ("h.ctm", "u1 1 0 1 a\nu1 1 1 1 @\n", "line 2 \\(u1\\): '@' stands for alternatives or for no word"),
         ("h.ctm", "u1 1 0.5 0.1 a\nu1 1 0.4 0.1 b\n", "line 2: the times of u1 go back, from 0.5 s to 0.4 s"),
         ("h.ctm", "u1 1 0 1 a\nu1 2 1 1 b\n", "u1 has words on the channels 1 and 2"),
         ("h.ctm", "u1 1 0 1 a\nu2 1 0 1 b\nu1 1 0 1 a\n", "1 utterances occur more than once: u1"),

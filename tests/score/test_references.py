@@ -18,6 +18,14 @@ def test_kaldi_text_has_an_id_and_words_a_line(tmp_path):
     }
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\n \n\t\n", "\r\n\r\n"])
+def test_a_byte_order_mark_and_empty_lines_at_the_end_are_no_references(tmp_path, end):
+    (tmp_path / "text").write_bytes(f"\ufeffu1 ONE\u2028TWO\nu2{end}".encode())
+    assert read_references(tmp_path / "text") == {"u1": Reference("ONE TWO"), "u2": Reference("")}
+    (tmp_path / "r.jsonl").write_bytes(f'\ufeff{{"id": "u1", "text": "ONE"}}{end}'.encode())
+    assert read_references(tmp_path / "r.jsonl") == {"u1": Reference("ONE")}
+
+
 def test_json_lines_have_id_and_reference_or_text(tmp_path):
     (tmp_path / "r.jsonl").write_text(
         '{"id": "u1", "reference": "ONE", "speaker": "anna"}\n{"id": "u2", "text": "TWO"}\n'
@@ -40,6 +48,7 @@ def test_lhotse_cuts_give_text_and_speaker(tmp_path):
         ("text", "u1 A\n\nu2 B\n", "text, line 2, is empty"),
         ("text", "u1 A\nu1 B\n", "text, line 2: utterance 'u1' occurs twice"),
         ("text", "", "text holds no references"),
+        ("text", "\n\n", "text holds no references"),
         ("text", b"u1 \xff\xfe\n", "text is not UTF-8 text"),
         ("r.jsonl", '{"id": "a", "reference": "A"}\n{"id": "b"}\n', "row 2: expected a lhotse cut, or an object"),
         ("r.jsonl", '{"id": "a", "text": "A"}\n{"id": "a", "text": "B"}\n', "row 2: utterance 'a' occurs twice"),
