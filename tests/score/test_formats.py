@@ -55,6 +55,13 @@ def test_files_are_sorted_by_bytes_and_not_by_the_alphabet():
     assert names == ["Z", "a", "b", "é"]
 
 
+def test_files_are_sorted_by_the_bytes_that_stand_in_them_escapes_included():
+    rows = [Hypothesis(name, "A", "A") for name in ("a'b", "a(b", "a$b")]
+    for lines in (format_stm(rows).splitlines(), format_ctm(rows).splitlines()):
+        names = [line.split()[0] for line in lines if not line.startswith(";;")]
+        assert names == ["a$b", "a%28b", "a'b"]
+
+
 def test_an_unknown_duration_is_a_second_for_each_word_of_the_longer_text():
     assert [duration(Hypothesis("u", "A B C", "A")), duration(Hypothesis("u", "", "A B"))] == [3.0, 2.0]
     assert duration(Hypothesis("u", "", "")) == 1.0

@@ -9,6 +9,8 @@ import pytest
 from asr.decode.hypotheses import Hypothesis, write_hypotheses
 from asr.errors import InputError
 from asr.score.errors import ErrorCounts, word_errors
+from asr.score.foreign import read_texts
+from asr.score.formats import escape
 from asr.score.sclite import main, run_sclite, sclite_program, write_sclite_files
 from asr.score.scores import score
 
@@ -81,6 +83,26 @@ def test_no_character_is_a_sign_in_the_exported_files(tmp_path):
     rows += [Hypothesis(f"longer-{n:03d}", f"w {w} v", "w v", "s") for n, w in enumerate(words)]
     expected = ErrorCounts(hits=len(words) * (3 + 2 + 2 + 2), substitutions=len(words), insertions=len(words))
     assert counted_by_sclite(tmp_path, rows) == (expected, expected)
+
+
+@needs_sclite
+def test_each_way_of_scoring_reads_its_own_files(tmp_path):
+    write_sclite_files(tmp_path, HAND_COUNTED)
+    (tmp_path / "hyp.trn").write_text("".join(f"({escape(row.id)})\n" for row in HAND_COUNTED))
+    assert run_sclite(PROGRAM, tmp_path, timed=True) == COUNTS
+    assert run_sclite(PROGRAM, tmp_path).deletions == COUNTS.length
+
+
+@needs_sclite
+@pytest.mark.parametrize("timed", [False, True])
+def test_signs_of_other_systems_are_the_words_here_that_they_are_for_sclite(tmp_path, timed):
+    write_sclite_files(tmp_path, [Hypothesis("s-1", "", "a b c", "s", 5.0)])
+    words = ["a", "(uh)", "b", "<sil>", "(c)"]
+    (tmp_path / "hyp.trn").write_text(f"{' '.join(words)} (s-1)\n")
+    (tmp_path / "hyp.ctm").write_text("".join(f"s-1 1 {n} 1 {word}\n" for n, word in enumerate(words)))
+    texts = read_texts(tmp_path / ("hyp.ctm" if timed else "hyp.trn"))
+    expected = ErrorCounts(hits=2, substitutions=1, insertions=2)
+    assert word_errors("a b c", texts["s-1"]) == run_sclite(PROGRAM, tmp_path, timed) == expected
 
 
 @needs_sclite
