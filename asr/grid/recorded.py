@@ -69,7 +69,7 @@ def product(values: Tensor, weight: Tensor, bands: Tensor) -> Tensor:
     """
     if bands.shape[-1] == 0:
         return torch.bmm(values, weight.transpose(1, 2))
-    spread = (bands.unsqueeze(-1) * values.unsqueeze(-2)).flatten(-2)
+    spread = torch.where(bands.unsqueeze(-1) > 0, values.unsqueeze(-2), 0).flatten(-2)  # infinite times zero were NaN
     by_direction = torch.unflatten(weight, 0, (len(values), -1))
     return torch.bmm(spread, by_direction.transpose(2, 3).flatten(1, 2))
 

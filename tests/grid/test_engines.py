@@ -1,5 +1,6 @@
 """Every engine computes what the definition says: values and gradients, for every option, in float64."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -237,6 +238,40 @@ def test_gradient_of_the_input_alone_and_of_the_weights_alone(engine: str) -> No
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     torch.testing.assert_close(torch.autograd.grad(module(x)[0].sum(), x)[0], wanted_x)
+
+
+@every_fast_engine
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (GridLSTM, {"hidden_size": 5}),
+        (GridLSTM, {"hidden_size": 5, "recompute": True}),
+        (GridLSTM, {"hidden_size": 17, "num_layers": 2, "bidirectional": True}),
+        (GridLSTM, {"hidden_size": 16}),
+        (GridLSTM, {"hidden_size": 5, "peepholes": True, "bands": 2}),
+        (GridLSTM, {"hidden_size": 5, "cell": "gru", "bands": 2}),
+        (GridLSTM, {"hidden_size": 5, "proj_size": 2, "bands": 3}),
+        (MultidimensionalLSTM, {"hidden_size": 5, "bands": 2}),
+    ],
+    ids=str,
+)
+def test_an_infinite_input_saturates_gates_and_makes_no_nan(
+    engine: str, kind: Callable[..., nn.Module], options: dict[str, Any]
+) -> None:
+    module = kind(3, **options)
+    if ENGINES[engine].refusal(module.options, CPU, torch.float32):
+        pytest.skip(f"engine {engine!r} refuses these options")
+    x = torch.randn(2, 4, 3, 3)
+    x[0, 1, 1, 2] = math.inf
+    found = []
+    for module.engine in (engine, "definition"):
+        given = x.clone().requires_grad_()
+        output, state = module(given)
+        values = [output, *tensors(state)]
+        (gradient,) = torch.autograd.grad(sum(value.sum() for value in values), given)
+        found.append([*values, gradient])
+    assert all(value.isfinite().all() for value in found[1])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)
 
 
 def test_the_environment_names_another_engine_for_auto(monkeypatch: pytest.MonkeyPatch) -> None:

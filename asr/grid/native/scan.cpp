@@ -334,6 +334,17 @@ class Scan {
         const int64_t depth = rounded_up(sizes.operand, Products::DEPTH);
         Products::rows(count, sizes.panel, depth, operands, sizes.operand_row, own.forward + panel * sizes.panel * depth,
                        sizes.panel, own.bias + panel * sizes.panel, to, sizes.panel);
+        const int64_t unit = panel % sizes.blocks * LANES;
+        if (unit + LANES > sizes.hidden) clear_filling(unit, count, to);
+    }
+
+    // Zeros in the lanes that fill up the last block: infinite times their weights of zero was NaN, which would go on to
+    // all hidden units of the next cell.
+    void clear_filling(int64_t unit, int count, float* gates) const {
+        for (int64_t at = 0; at < count * sizes.panel; at += WIDTH) {
+            const int real = sizes.real(unit + at % LANES);
+            if (real < WIDTH) store(gates + at, first_lanes(load(gates + at), real));
+        }
     }
 };
 

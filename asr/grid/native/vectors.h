@@ -74,6 +74,14 @@ inline Vector load_part(const Number* from, int count) {
     return load(part);
 }
 
+// The first `count` lanes, zeros in the others.
+inline Vector first_lanes(Vector x, int count) {
+    alignas(64) static constexpr int32_t number[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    IntVector lane;
+    std::memcpy(&lane, number, sizeof(lane));
+    return lane < count ? x : Vector{};
+}
+
 template <class Number>
 inline void store_part(Number* to, Vector x, int count) {
     if (count >= WIDTH) return store(to, x);
