@@ -40,11 +40,24 @@ class Calibration:
         return self.folder / "calibration.json"
 
     def known(self, content: Mapping[str, Any]) -> float | None:
-        """Seconds an epoch that were measured before; None if they were not."""
+        """Seconds an epoch that were measured before; None if they were not.
+
+        Raises:
+            InputError: they were measured on another processor, or with another number of threads.
+        """
         if not self.kept.is_file():
             return None
         row = read_json(self.kept).get(self._key(content))
-        return None if row is None else float(row["seconds_per_epoch"])
+        if row is None:
+            return None
+        there, here = ((made["cpu"], made["threads"]) for made in (row, provenance()))
+        if there != here:
+            raise InputError(
+                f"{self.kept} has the time of an epoch of {row['name']} on {_machine(*there)}, and this is "
+                f"{_machine(*here)}, where trainings take another time: continue there (OMP_NUM_THREADS sets the "
+                "threads), or remove the file to have it measured anew"
+            )
+        return float(row["seconds_per_epoch"])
 
     def measure(self, content: Mapping[str, Any], name: str) -> float:
         """Seconds of an epoch with its validation, measured unless it is known.
@@ -54,7 +67,7 @@ class Calibration:
             name: of the model, for messages.
 
         Raises:
-            InputError: the training failed; the message names its log.
+            InputError: the training failed; the message names its log. Or see `known`.
         """
         known = self.known(content)
         if known is not None:
@@ -93,6 +106,10 @@ class Calibration:
             short["trainer"] |= {"limit_train_batches": self.share, "limit_val_batches": self.share}
         shortened: dict[str, Any] = merge(dict(content), short)
         return shortened
+
+
+def _machine(cpu: str, threads: int) -> str:
+    return f"{cpu} with {threads} thread(s)"
 
 
 def _last_epoch(metrics: Path) -> float:

@@ -1,6 +1,7 @@
 """Plans: what is solved for, from sizes to epochs, and what stays equal."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,22 @@ def test_the_second_epoch_counts_and_each_encoder_is_measured_once(tmp_path: Pat
     (row,) = json.loads((tmp_path / "calibration.json").read_text()).values()
     assert row["name"] == "x"
     assert {"cpu", "threads", "commit"} <= row.keys()
+
+
+@pytest.mark.parametrize(("what", "other"), [("cpu", "another chip"), ("threads", 64)])
+def test_times_of_another_machine_are_not_taken_for_those_of_this_one(tmp_path: Path, what: str, other: Any) -> None:
+    timed, trained = calibration(tmp_path)
+    content = {"model": {"encoder": {"class_path": "x"}}}
+    timed.measure(content, "x")
+    [(key, row)] = json.loads(timed.kept.read_text()).items()
+    write_text(timed.kept, json.dumps({key: {**row, what: other}}))
+    there, here = (f"{made['cpu']} with {made['threads']} thread" for made in ({**row, what: other}, row))
+    for ask in (timed.known, lambda content: timed.measure(content, "x")):
+        with pytest.raises(InputError, match=rf"epoch of x on {re.escape(there)}.* this is {re.escape(here)}"):
+            ask(content)
+    assert len(trained) == 1
+    timed.kept.unlink()
+    assert timed.measure(content, "x") == 8.0
 
 
 def test_a_measurement_that_fails_names_its_log_and_is_not_kept(tmp_path: Path) -> None:
