@@ -1,6 +1,7 @@
 """`asr gradients`: how far gradients reach in recurrent nets, at initialisation and trained."""
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,6 +23,9 @@ def main(arguments: Sequence[str]) -> int:
     for name, least in (("hidden_size", 1), ("reach", 1), ("layers", 1), ("seeds", 1)):
         if getattr(options, name) < least:
             raise InputError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(options, name)}")
+    infinite = next((bias for bias in options.forget_bias if not math.isfinite(bias)), None)
+    if infinite is not None:
+        raise InputError(f"--forget-bias must be a finite number, got {infinite}")
     names = [Path(path).resolve().name for path in options.runs]
     if len(set(names)) < len(names):
         names = options.runs

@@ -114,3 +114,9 @@ def test_runs_of_equal_folder_names_have_curves_of_their_own(folder, tmp_path, m
 def test_sizes_below_one_are_refused(tmp_path):
     with pytest.raises(InputError, match="--reach must be at least 1, got 0"):
         gradients(["-o", str(tmp_path / "g.png"), "--reach", "0"])
+
+
+@pytest.mark.parametrize("bias", ["nan", "inf", "-inf"])
+def test_a_forget_bias_that_is_not_finite_is_refused(tmp_path, bias):
+    with pytest.raises(InputError, match=f"^--forget-bias must be a finite number, got {bias}$"):
+        gradients(["-o", str(tmp_path / "g.png"), *SIZES, f"--forget-bias={bias}"])
