@@ -1,6 +1,7 @@
 """The page in a real browser: no error, no request, everything there, and audio that can be played."""
 
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -10,7 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from report_page import CURVE, Elements, evil_runs, html_of
+from report_page import CURVE, MODEL, Elements, evil_runs, html_of
+from scored_run import write_scored_run
+
+from asr.decode.hypotheses import Hypothesis
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
@@ -34,13 +38,13 @@ class Opened(NamedTuple):
     complaints: list[str]
 
 
-def open_page(content: str, folder: Path) -> Opened:
+def open_page(content: str, folder: Path, *flags: str) -> Opened:
     """Open a page in a headless browser; skips where there is none."""
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser is None:
         pytest.skip(f"no browser to open the page in: none of {', '.join(BROWSERS)} is installed")
     (folder / "report.html").write_text(content, encoding="utf-8")
-    command = [browser, *FLAGS, f"--user-data-dir={folder / 'profile'}", (folder / "report.html").as_uri()]
+    command = [browser, *FLAGS, *flags, f"--user-data-dir={folder / 'profile'}", (folder / "report.html").as_uri()]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     return Opened(Elements(run.stdout), [line for line in run.stderr.splitlines() if "CONSOLE" in line])
@@ -92,6 +96,36 @@ def test_only_the_chosen_patches_are_drawn(opened: Opened) -> None:
         elif (tag, name, value) == ("g", "style", "display: none;"):
             shown[len(shown) - 1] = "hidden"
     assert list(shown.values()) == ["grid-0", "hidden"] * 3
+
+
+MEASURE = """<script>for (const part of document.querySelectorAll(".scroll"))
+part.dataset.hidden = part.scrollWidth - part.clientWidth;</script></body>"""
+
+
+def test_no_table_is_cut_off_at_a_width_of_1200(tmp_path: Path) -> None:
+    texts = {
+        "model": {**MODEL, "source": "/home/somebody/runs/an4/grid_lstm/checkpoints/best.ckpt", "sha256": "a" * 64},
+        "machine": {"cpu": "Intel(R) Xeon(R) CPU @ 2.70GHz", "device": "cpu", "processes": 1, "threads": 1},
+        "commit": f"{'b' * 40}-dirty",
+        "decoding": "beam 100, 3gram.npz",
+        "training_seconds": 56250.2,
+        "real_time_factor": 0.01,
+        "seed": 0,
+    }
+    record = {
+        "data": "train: 2156 utterances, 7.48 h, 264 batches (train)",
+        "data_root": "/home/somebody/runs/an4/data",
+        "epochs": 140,
+        "finished": False,
+        "commit": "c" * 40,
+    }
+    rows = [Hypothesis(f"u{n}", "A B C" if n % 3 else "A X", "A B C", f"speaker-{n}", 2.0) for n in range(40)]
+    runs = [write_scored_run(tmp_path / name, rows, CURVE, record, **texts) for name in ("grid_lstm", "stacked_lstm")]
+    content = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", html_of(*runs))
+    opened = open_page(content.replace("</body>", MEASURE), tmp_path, "--window-size=1200,900")
+    hidden = opened.elements.values("div", "data-hidden")
+    assert len(hidden) == 1 + 3 + 2 + 1  # rates, words, speakers and lengths, origins
+    assert set(hidden) == {"0"}
 
 
 @pytest.fixture
