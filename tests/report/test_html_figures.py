@@ -1,6 +1,7 @@
 """Charts have a mark where the numbers say, in the order and the colours of the runs."""
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,13 @@ def test_the_main_result_names_the_best_system_and_what_the_tests_say(tmp_path: 
     said = main_result(gathered_from(tmp_path / "b", (0, 2) * 20, (2, 1) * 20))
     assert said is not None
     assert said.startswith("run0 has the lowest word error rate, 10.00 %")
+    runs = [
+        [replace(row, speaker=f"s{n % 4}") for n, row in enumerate(rows_with(*of_run))] for of_run in (wrong, right)
+    ]
+    paths = [write_scored_run(tmp_path / "few" / f"run{n}", rows) for n, rows in enumerate(runs)]
+    few = main_result(gather(compared(read_runs(paths))))
+    assert few is not None
+    assert few.endswith("40.00 points below run0, a difference by MAPSSWE alone.")
     said = main_result(gathered_from(tmp_path / "c", (2, 1) * 20, (1, 2) * 20))
     assert said is not None
     assert "no difference to run1, 0.00 points above it, can be told" in said

@@ -64,6 +64,7 @@ def _comparisons(gathered: Gathered) -> Iterator[Row]:
             "draws": pair.words.draws,
             **{f"{test.lower()}_p": p for test, p in pair.p_values.items()},
             **{f"{test.lower()}_p_corrected": pair.corrected.get(test) for test in pair.p_values},
+            "without_vote": ", ".join(pair.abstaining),
             "verdict": pair.verdict,
         }
 

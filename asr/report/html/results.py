@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+from asr.report.circumstances import listed
 from asr.report.compare import Comparison
 from asr.report.evidence import Pair
 from asr.report.html.records import Gathered
+from asr.report.statements import NAMES
 from asr.report.tables import headings, table_rows
 
 
@@ -81,7 +83,8 @@ def _verdict(pair: Pair | None, other: str, points: str) -> str:
     if pair is None:
         return f", {points} below {other}; that difference has no interval and was not tested"
     if pair.verdict == "difference":
-        return f". It is {points} below {other}, a difference by every test that was made"
+        alone = f"{listed([NAMES[test] for test in pair.votes])} alone" if pair.abstaining else ""
+        return f". It is {points} below {other}, a difference by {alone or 'every test that was made'}"
     if pair.verdict == "none":
         return f", but no difference to {other}, {points} above it, can be told"
     return f"; whether {points} to {other} are a difference, the tests disagree"
