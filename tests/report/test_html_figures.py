@@ -167,7 +167,8 @@ def test_the_main_result_names_the_best_system_and_what_the_tests_say(tmp_path: 
     assert said is not None
     assert said.startswith("run0 has the lowest word error rate, 10.00 %")
     runs = [
-        [replace(row, speaker=f"s{n % 4}") for n, row in enumerate(rows_with(*of_run))] for of_run in (wrong, right)
+        [replace(row, speaker=f"s{n % 4}") for n, row in enumerate(rows_with(*of_run))]
+        for of_run in ((4, 6) * 20, right)
     ]
     paths = [write_scored_run(tmp_path / "few" / f"run{n}", rows) for n, rows in enumerate(runs)]
     few = main_result(gather(compared(read_runs(paths))))
