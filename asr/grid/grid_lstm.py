@@ -22,15 +22,13 @@ from asr.grid.arguments import (
 )
 from asr.grid.engines import choose_engine, known_engine
 from asr.grid.inputs import (
+    Padding,
     check_input,
     check_parameters,
-    checked_lengths,
     checked_state,
-    real_cells,
-    without_padding,
 )
 from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision, product_type
-from asr.grid.options import Engine, GridOptions, GridState, LayerState, StackEngine, unusual
+from asr.grid.options import Engine, GridOptions, GridState, StackEngine, unusual
 
 
 class GridLSTM(nn.Module):
@@ -200,7 +198,8 @@ class GridLSTM(nn.Module):
         Args:
             input: (B, *extents, input_size), in the parameters' type; under autocast in any, and it is computed in the
                 parameters', with the products in autocast's type if the engine can.
-            lengths: (B,) along the first axis, or (B, axes); None if nothing is padded. Padding changes nothing. With
+            lengths: (B,) along the first axis, or (B, axes); None if nothing is padded. Padding changes nothing. Along
+                the first axis an utterance may have no cell: then its output is zero, and its state passes by. With
                 axes=0 always None; with bands the extent of the tensor along the last axis, which they divide.
             state: what enters at each scan's first cells along the first axis, as an earlier call returned it; None is
                 zeros. A long input in pieces along the first axis, if that is scanned forward alone, gives what it
@@ -214,31 +213,30 @@ class GridLSTM(nn.Module):
             ValueError: shape, type, lengths or state are wrong, or the engine cannot run the options there; the
                 message names value and limit.
         """
-        whole = lengths is None
         parameter = self._each_layer()[0].weight_ih
         check_input(input, self.options.axes, self.input_size)
         check_parameters(input, parameter, self.named_parameters())
-        lengths = checked_lengths(input, lengths, self.options.axes, self.options.bands)
+        padding = Padding.of(input, lengths, self.options.axes, self.options.bands)
         extents = tuple(input.shape[1:-1])
-        padded = None if whole else ~real_cells(extents, lengths).unsqueeze(-1)
         options = self.options if self.training else replace(self.options, recurrent_dropout=0.0)
-        given = self._given(state, extents, lengths, parameter.dtype)
+        given = self._given(state, extents, padding.lengths, parameter.dtype)
         products = product_type(input.device, parameter.dtype)
         engine = choose_engine(self.engine, options, input.device, products)
         with full_precision(input.device):
-            scan = engine(extents, lengths, self.directions, products, self.recompute)
+            scan = engine(extents, padding.lengths, self.directions, products, self.recompute)
             # no name is given to what enters, so that it is freed as soon as it was used
-            output, left = self._run(scan, without_padding(input.to(parameter.dtype), padded), options, given)
-            return without_padding(output, padded), left
+            output, left = self._run(scan, padding.cleared(input.to(parameter.dtype)), options, padding.entering(given))
+            return padding.cleared(output), None if left is None else padding.leaving(left, given)
 
     def _run(
-        self, scan: Engine, x: Tensor, options: GridOptions, given: list[LayerState | None]
+        self, scan: Engine, x: Tensor, options: GridOptions, given: GridState | None
     ) -> tuple[Tensor, GridState | None]:
         """Run all layers, as one where the engine does that, nothing lies between them, and nothing is recomputed."""
         recompute = self.recompute and torch.is_grad_enabled()
         x, memory = self._entering(x)
+        entered = GridState.layers(given, self.num_layers)
         if isinstance(scan, StackEngine) and not recompute and all(merge.idle for merge in self.merges):
-            run = scan.grid_stack(x, memory, [layer.weights() for layer in self._each_layer()], options, given)
+            run = scan.grid_stack(x, memory, [layer.weights() for layer in self._each_layer()], options, entered)
             if run is not None:
                 return run
         compute = scan.grid_layer
@@ -246,7 +244,7 @@ class GridLSTM(nn.Module):
             compute = partial(checkpoint, scan.grid_layer, use_reentrant=False)
         memory = None if memory is None else scan.depth_memory(memory)
         left = []
-        for layer, merge, entering in zip(self._each_layer(), self.merges, given, strict=True):
+        for layer, merge, entering in zip(self._each_layer(), self.merges, entered, strict=True):
             result = compute(x, memory, layer.weights(), options, entering, self._mask(x, options))
             x, memory = merge(result.output), result.depth_memory
             left.append(result.state)
@@ -262,13 +260,12 @@ class GridLSTM(nn.Module):
         extents: tuple[int, ...],
         lengths: Tensor,
         dtype: torch.dtype,
-    ) -> list[LayerState | None]:
-        """The state that was given, layer by layer."""
+    ) -> GridState | None:
+        """The state that was given, after its checks."""
         if state is None:
-            return [None] * self.num_layers
+            return None
         leading = (self.num_layers, len(self.directions), lengths.shape[0], *extents[1:])
-        checked = checked_state(state, leading, (self.options.width, self.options.memory_size), lengths, dtype)
-        return [checked.layer(number) for number in range(self.num_layers)]
+        return checked_state(state, leading, (self.options.width, self.options.memory_size), lengths, dtype)
 
     def _entering(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """The first layer's input, and with an LSTM along depth the memory that enters there, (B, *extents, D, H)."""

@@ -1,6 +1,7 @@
 """Checks of what users give to `forward`, and padding: every error names the value and its limit."""
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,13 +57,64 @@ def _check_dense(name: str, tensor: Tensor) -> None:
         raise ValueError(f"{name} must be dense, got {layout}")
 
 
-def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int, bands: int = 1) -> Tensor:
+class Padding(NamedTuple):
+    """Which cells of a batch belong to no utterance.
+
+    An utterance may have none at all: a piece of a batch that is fed in pieces, behind its end. Engines compute one
+    cell of it, from zeros, which counts nowhere; the state that entered leaves as it is.
+
+    Attributes:
+        lengths: int64 (B, A), all at least 1, which engines are given.
+        padded: bool (B, *extents, 1); None where all cells are real.
+        ended: bool (B, 1, ..., 1), with a dimension an axis: whether an utterance has no cell; None likewise.
+    """
+
+    lengths: Tensor
+    padded: Tensor | None
+    ended: Tensor | None
+
+    @classmethod
+    def of(cls, inputs: Tensor, lengths: Tensor | None, axes: int, bands: int) -> "Padding":
+        """That of an input (B, *extents, I), from lengths as users give them.
+
+        Raises:
+            ValueError: as `checked_lengths`; lengths along the first axis may be 0.
+        """
+        own = checked_lengths(inputs, lengths, axes, bands, shortest=0)
+        if lengths is None:
+            return cls(own, None, None)
+        ended = (own[:, 0] == 0).view(-1, *[1] * axes)
+        return cls(own.clamp(min=1), ~real_cells(inputs.shape[1:-1], own).unsqueeze(-1), ended)
+
+    def cleared(self, values: Tensor) -> Tensor:
+        """Values (B, *extents, C), zero at padded cells; the tensor itself where nothing is padded."""
+        return values if self.padded is None else values.masked_fill(self.padded, 0)
+
+    def entering(self, state: GridState | None) -> GridState | None:
+        """What engines are to begin with: zeros where an utterance has ended, so that NaN there reaches no gradient."""
+        if state is None or self.ended is None:
+            return state
+        memory = None if state.memory is None else state.memory.masked_fill(self.ended, 0)
+        return GridState(state.hidden.masked_fill(self.ended, 0), memory)
+
+    def leaving(self, left: GridState, entered: GridState | None) -> GridState:
+        """What engines left, or what entered where an utterance has ended."""
+        if self.ended is None:
+            return left
+        zeros = left.hidden.new_zeros(())
+        hidden, memory = (zeros, zeros) if entered is None else entered
+        memory = None if left.memory is None or memory is None else torch.where(self.ended, memory, left.memory)
+        return GridState(torch.where(self.ended, hidden, left.hidden), memory)
+
+
+def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int, bands: int = 1, shortest: int = 1) -> Tensor:
     """The extents of each utterance, int64 (B, axes), on the device of the input.
 
     Args:
         inputs: (B, *extents, I), which was checked.
         lengths: None (all cells are real), (B,) along the first axis, or (B, axes).
         bands: that divide the last axis, whose lengths are then its extent: they would divide others otherwise.
+        shortest: the limit along the first axis; along others it is 1.
 
     Raises:
         ValueError: the lengths' shape, type or range is wrong, or there are more bands than cells along the last axis.
@@ -86,14 +138,18 @@ def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int, bands: in
         raise ValueError(f"lengths must have shape ({batch},) or ({batch}, {axes}), got {tuple(lengths.shape)}")
     given = lengths.detach().to("cpu", torch.int64).reshape(batch, -1)
     given = torch.cat([given, whole[:, given.shape[1] :]], dim=1)
-    least = torch.tensor([extent if bands > 1 and axis == axes - 1 else 1 for axis, extent in enumerate(extents)])
-    outside = (given < least) | (given > whole)
+    least = [shortest, *[1] * (axes - 1)]
+    if bands > 1:
+        least[-1] = extents[-1]
+    outside = (given < torch.tensor(least)) | (given > whole)
     if torch.compiler.is_compiling():  # values are not known yet: the program checks them, with a RuntimeError
-        torch._assert_async(~outside.any(), "lengths must be between 1 and the extent")
+        torch._assert_async(
+            ~outside.any(), f"lengths must be between {shortest} along the first axis, or 1, and the extent"
+        )
     elif len(wrong := outside.nonzero()):
         row, axis = wrong[0].tolist()
-        limit = f"between 1 and the extent {extents[axis]}"
-        if least[axis] > 1:
+        limit = f"between {least[axis]} and the extent {extents[axis]}"
+        if bands > 1 and axis == axes - 1:
             limit = f"the extent {extents[axis]}, which {bands} bands divide,"
         raise ValueError(f"lengths must be {limit} along axis {axis}, got {int(given[row, axis])} in row {row}")
     return given.to(inputs.device)
@@ -145,11 +201,6 @@ def _check_state_tensor(name: str, tensor: Tensor, shape: tuple[int, ...], devic
         raise ValueError(f"the state's {name} must be floating point, got {tensor.dtype}")
     if tensor.device != device:
         raise ValueError(f"the state's {name} must be on {device}, got {tensor.device}")
-
-
-def without_padding(values: Tensor, padded: Tensor | None) -> Tensor:
-    """Values (B, *extents, C), zero at padded cells (B, *extents, 1); the tensor itself where nothing is padded."""
-    return values if padded is None else values.masked_fill(padded, 0)
 
 
 def real_cells(extents: Sequence[int], lengths: Tensor) -> Tensor:

@@ -20,15 +20,13 @@ from asr.grid.arguments import (
 )
 from asr.grid.engines import choose_engine, known_engine
 from asr.grid.inputs import (
+    Padding,
     check_input,
     check_parameters,
-    checked_lengths,
     checked_state,
-    real_cells,
-    without_padding,
 )
 from asr.grid.layers import Merge, ParameterShapes, ScanParameters, full_precision, product_type
-from asr.grid.options import Engine, GridState, LayerState, MultidimensionalOptions, unusual
+from asr.grid.options import Engine, GridState, MultidimensionalOptions, unusual
 
 
 class MultidimensionalLSTM(nn.Module):
@@ -172,7 +170,8 @@ class MultidimensionalLSTM(nn.Module):
         Args:
             input: (B, *extents, input_size), in the parameters' type; under autocast in any, and it is computed in the
                 parameters'.
-            lengths: (B,) along the first axis, or (B, axes); None if nothing is padded. Padding changes nothing. With
+            lengths: (B,) along the first axis, or (B, axes); None if nothing is padded. Padding changes nothing. Along
+                the first axis an utterance may have no cell: then its output is zero, and its state passes by. With
                 bands the extent of the tensor along the last axis, which they divide.
             state: what enters at each scan's first cells along the first axis, as an earlier call returned it; None is
                 zeros. A long input in pieces along the first axis, if that is scanned forward alone, gives what it
@@ -185,31 +184,30 @@ class MultidimensionalLSTM(nn.Module):
         Raises:
             ValueError: shape, type, lengths or state are wrong; the message names value and limit.
         """
-        whole = lengths is None
         parameter = self._each_layer()[0].weight_ih
         check_input(input, self.options.axes, self.input_size)
         check_parameters(input, parameter, self.named_parameters())
-        lengths = checked_lengths(input, lengths, self.options.axes, self.options.bands)
+        padding = Padding.of(input, lengths, self.options.axes, self.options.bands)
         extents = tuple(input.shape[1:-1])
-        padded = None if whole else ~real_cells(extents, lengths).unsqueeze(-1)
         options = self.options if self.training else replace(self.options, recurrent_dropout=0.0)
-        given = self._given(state, extents, lengths, parameter.dtype)
+        given = self._given(state, extents, padding.lengths, parameter.dtype)
         products = product_type(input.device, parameter.dtype)
         engine = choose_engine(self.engine, options, input.device, products)
         with full_precision(input.device):
-            scan = engine(extents, lengths, self.directions, products, self.recompute)
-            output, left = self._run(scan, without_padding(input.to(parameter.dtype), padded), options, given)
-            return without_padding(output, padded), left
+            scan = engine(extents, padding.lengths, self.directions, products, self.recompute)
+            output, left = self._run(scan, padding.cleared(input.to(parameter.dtype)), options, padding.entering(given))
+            return padding.cleared(output), padding.leaving(left, given)
 
     def _run(
-        self, scan: Engine, x: Tensor, options: MultidimensionalOptions, given: list[LayerState | None]
+        self, scan: Engine, x: Tensor, options: MultidimensionalOptions, given: GridState | None
     ) -> tuple[Tensor, GridState]:
         """Run all layers."""
         compute = scan.multidimensional_layer
         if self.recompute and torch.is_grad_enabled() and not scan.recomputes:
             compute = partial(checkpoint, compute, use_reentrant=False)
         left = []
-        for layer, merge, entering in zip(self._each_layer(), self.merges, given, strict=True):
+        entered = GridState.layers(given, self.num_layers)
+        for layer, merge, entering in zip(self._each_layer(), self.merges, entered, strict=True):
             result = compute(x, layer.weights(), options, entering, self._mask(x, options))
             x = merge(result.output)
             left.append(result.state)
@@ -223,13 +221,12 @@ class MultidimensionalLSTM(nn.Module):
         extents: tuple[int, ...],
         lengths: Tensor,
         dtype: torch.dtype,
-    ) -> list[LayerState | None]:
-        """The state that was given, layer by layer."""
+    ) -> GridState | None:
+        """The state that was given, after its checks."""
         if state is None:
-            return [None] * self.num_layers
+            return None
         leading = (self.num_layers, len(self.directions), lengths.shape[0], *extents[1:])
-        checked = checked_state(state, leading, (self.options.width, self.options.hidden_size), lengths, dtype)
-        return [checked.layer(number) for number in range(self.num_layers)]
+        return checked_state(state, leading, (self.options.width, self.options.hidden_size), lengths, dtype)
 
     def _mask(self, x: Tensor, options: MultidimensionalOptions) -> Tensor | None:
         """One layer's mask of recurrent dropout, (D, B, A, P)."""

@@ -231,6 +231,11 @@ class GridState(NamedTuple):
         """The state of one layer."""
         return LayerState(self.hidden[number], None if self.memory is None else self.memory[number])
 
+    @staticmethod
+    def layers(state: "GridState | None", count: int) -> list[LayerState | None]:
+        """The states of so many layers; None of each, if there is none."""
+        return [None if state is None else state.layer(number) for number in range(count)]
+
     @classmethod
     def of(cls, layers: Sequence[LayerState | None]) -> "GridState | None":
         """The state of all layers; None of a grid without axes."""

@@ -54,8 +54,8 @@ def test_lengths_and_a_state_are_part_of_the_graph_and_lengths_are_checked() -> 
     state = state[0].detach(), state[1].detach()
     assert_compiled_is_the_same(module, x, lengths, state, fullgraph=True)
     compiled = torch.compile(module, backend=BACKEND)
-    for wrong in ([6, 2], [5, 0]):
-        with pytest.raises(RuntimeError, match="lengths must be between 1 and the extent"):
+    for wrong in ([6, 2], [5, -1]):
+        with pytest.raises(RuntimeError, match="lengths must be between 0 along the first axis, or 1, and the extent"):
             compiled(x, torch.tensor(wrong), state)
     with pytest.raises(ValueError, match=r"lengths must have shape \(2,\) or \(2, 2\), got \(3,\)"):
         compiled(x, torch.tensor([5, 2, 1]))

@@ -73,9 +73,9 @@ def test_an_exported_module_takes_lengths_and_refuses_those_beyond_the_extent() 
     arguments = torch.randn(2, 6, 3, 3), torch.tensor([6, 4])
     exported = saved_and_loaded(module, *arguments, input={0: B, 1: T}, lengths={0: B})
     x = torch.randn(3, 9, 3, 3)
-    for lengths in ([9, 1, 2], [3, 9, 8]):
+    for lengths in ([9, 1, 2], [3, 9, 8], [0, 9, 4]):
         expected = module(x, torch.tensor(lengths))
         torch.testing.assert_close(exported(x, torch.tensor(lengths)), expected, rtol=0, atol=0)
-    for lengths in ([9, 1, 10], [0, 1, 2]):
-        with pytest.raises(RuntimeError, match="lengths must be between 1 and the extent"):
+    for lengths in ([9, 1, 10], [-1, 1, 2]):
+        with pytest.raises(RuntimeError, match="lengths must be between 0 along the first axis, or 1, and the extent"):
             exported(x, torch.tensor(lengths))

@@ -281,8 +281,9 @@ GOOD = torch.zeros(2, 3, 2, 4)
         (GOOD, [3, 2], "lengths must be a tensor, got list"),
         (GOOD, torch.tensor([True, True]), "lengths must be integers, got torch.bool"),
         (GOOD, torch.tensor([3]), r"lengths must have shape \(2,\) or \(2, 2\), got \(1,\)"),
-        (GOOD, torch.tensor([3, 4]), "between 1 and the extent 3 along axis 0, got 4 in row 1"),
-        (GOOD, torch.tensor([0, 3]), "between 1 and the extent 3 along axis 0, got 0 in row 0"),
+        (GOOD, torch.tensor([3, 4]), "between 0 and the extent 3 along axis 0, got 4 in row 1"),
+        (GOOD, torch.tensor([-1, 3]), "between 0 and the extent 3 along axis 0, got -1 in row 0"),
+        (GOOD, torch.tensor([[3, 2], [0, 0]]), "between 1 and the extent 2 along axis 1, got 0 in row 1"),
         (GOOD, torch.tensor([[3, 2], [3, 5]]), "between 1 and the extent 2 along axis 1, got 5 in row 1"),
     ],
 )

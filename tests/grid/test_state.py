@@ -33,11 +33,16 @@ def grid_of(module: nn.Module, batch: int) -> Tensor:
     return torch.randn(batch, 5, *(3, 2)[: module.options.axes - 1], 3, **DOUBLE)
 
 
-def in_pieces(module: nn.Module, x: Tensor, size: int) -> tuple[Tensor, GridState | None]:
+def in_pieces(
+    module: nn.Module, x: Tensor, size: int, lengths: Tensor | None = None, state: GridState | None = None
+) -> tuple[Tensor, GridState | None]:
     """Output and last state of an input that is fed in pieces of so many frames."""
-    state, outputs = None, []
-    for piece in x.split(size, dim=1):
-        output, state = module(piece, None, state)
+    outputs = []
+    for number, piece in enumerate(x.split(size, dim=1)):
+        own = None if lengths is None else lengths.clone()
+        if own is not None:
+            own[:, 0] = (own[:, 0] - number * size).clamp(0, piece.shape[1])
+        output, state = module(piece, own, state)
         outputs.append(output)
     return torch.cat(outputs, dim=1), state
 
@@ -73,6 +78,63 @@ def test_pieces_on_the_kernel_give_what_one_piece_gives(options: dict[str, Any],
             output, state = in_pieces(module, x, size)
             torch.testing.assert_close(output, whole, rtol=0, atol=1e-6)
             torch.testing.assert_close(state, last, rtol=0, atol=1e-6)
+
+
+RAGGED = [
+    *((kind, options, engine) for kind, options in STREAMED for engine in ("definition", "wavefront")),
+    *((GridLSTM, options, "cpu") for options in ({"bidirectional": FREQUENCY}, {"depth": "lstm"}, {"axes": 1})),
+    (GridLSTM, {"bands": 2, "peepholes": True}, "cpu"),
+    (GridLSTM, {"recompute": True}, "cpu"),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "engine"), RAGGED, ids=str)
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_ragged_batch_in_pieces_gives_what_it_gives_whole_with_its_gradients(
+    kind: type[nn.Module], options: dict[str, Any], engine: str, begun: bool
+) -> None:
+    """Pieces behind an utterance's end have no frame of it, and its state passes by."""
+    dtype = torch.float32 if engine == "cpu" else torch.float64
+    module = kind(3, 2, 2, engine=engine, **options).to(dtype)
+    if ENGINES[engine].refusal(module.options, torch.device("cpu"), dtype):
+        pytest.skip(f"engine {engine!r} refuses these options")
+    x, axes = grid_of(module, batch=3).to(dtype), module.options.axes
+    lengths = torch.tensor([[2, 3, 2], [5, 2, 1], [1, 3, 2]])[:, :axes]
+    if module.options.bands > 1:
+        lengths[:, -1] = x.shape[axes]
+    state = module(grid_of(module, batch=3).to(dtype))[1] if begun else None
+    state = state and GridState(*(None if y is None else y.detach().requires_grad_() for y in state))
+    given = [x.requires_grad_(), *module.parameters(), *(y for y in state or () if y is not None)]
+    results = []
+    for size in (5, 1, 2, 3):
+        output, left = in_pieces(module, x, size, lengths, state)
+        values = [output, *(y for y in left if y is not None)]
+        weights = (torch.linspace(-1, 1, y.numel(), dtype=dtype).view_as(y) for y in values)
+        total = sum((y * weight).sum() for y, weight in zip(values, weights, strict=True))
+        results.append([*values, *torch.autograd.grad(total, given)])
+    atol = 1e-5 if engine == "cpu" else 1e-13
+    for found in results[1:]:
+        torch.testing.assert_close(found, results[0], rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("engine", [None, "definition", "wavefront", "cpu"])
+def test_what_an_utterance_without_cells_holds_reaches_no_gradient(engine: str | None) -> None:
+    """Its input and state may be NaN; the state leaves as it entered."""
+    module = GridLSTM(3, 2, 2, depth="lstm", engine=engine or "auto", layer_norm=True)
+    if ENGINES["cpu"].refusal(module.options, torch.device("cpu"), torch.float32):
+        pytest.skip("the kernel is not there")
+    x, lengths = torch.randn(2, 4, 3, 3), torch.tensor([4, 0])
+    state = [torch.randn(2, 1, 2, 3, 2) for _ in range(2)]
+    found = []
+    for filling in (0.0, math.nan):
+        for tensor in (x[1], state[0][:, :, 1], state[1][:, :, 1]):
+            tensor.fill_(filling)
+        output, left = module(x, lengths, tuple(state))
+        assert not output[1].any()
+        assert left.memory[:, :, 1].isnan().all() == math.isnan(filling)
+        gradients = torch.autograd.grad(output.sum() + left.memory[:, :, 0].sum(), list(module.parameters()))
+        found.append([output, left.hidden[:, :, 0], *gradients])
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
 
 
 @every_streamed
