@@ -1,6 +1,7 @@
 """The C++ kernel is built once, whatever else starts or was killed; without it a slower engine takes over."""
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -59,6 +60,35 @@ def test_another_compiler_or_processor_is_another_build(
     assert build.key() != first
 
 
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+@pytest.mark.parametrize(("name", "folder"), [(build.CACHE, "here"), ("TORCH_EXTENSIONS_DIR", "here/asr_grid")])
+def test_who_names_a_folder_needs_no_home(
+    name: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in (build.CACHE, "TORCH_EXTENSIONS_DIR"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(build.Unavailable, match="no folder for built kernels: .* Set ASR_GRID_CACHE to one"):
+        build.cache_folder()
+    monkeypatch.setenv(name, str(tmp_path / "here"))
+    assert build.cache_folder() == tmp_path / folder
+
+
+def test_a_compiler_may_have_arguments(small_source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = os.environ.get("CXX") or "c++"
+    small_source.write_text(SMALL.replace("42", "ANSWER"))
+    keys = set()
+    for answer in (43, 44):
+        monkeypatch.setenv("CXX", f"{command} -DANSWER={answer}")
+        forget()
+        assert build.library().answer() == answer
+        keys.add(build.key())
+    assert len(keys) == 2
+
+
 ANSWER = """
 import pathlib, sys
 from asr.grid.native import build
@@ -77,7 +107,7 @@ def test_several_processes_may_start_at_once_after_a_build_that_was_killed(small
     assert sorted(path.name for path in dead.parent.iterdir()) == ["lock", "scan.so"]
 
 
-@pytest.mark.parametrize("without", ["a compiler", "a source that compiles", "a folder to write to"])
+@pytest.mark.parametrize("without", ["a compiler", "a source that compiles", "a folder to write to", "a home"])
 def test_without_a_kernel_the_wavefront_takes_over_with_one_warning(
     without: str, small_source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -85,6 +115,10 @@ def test_without_a_kernel_the_wavefront_takes_over_with_one_warning(
         monkeypatch.setenv("CXX", "no-such-compiler")
     elif without == "a source that compiles":
         small_source.write_text("this is no C++\n")
+    elif without == "a home":
+        monkeypatch.delenv(build.CACHE)
+        monkeypatch.delenv("TORCH_EXTENSIONS_DIR", raising=False)
+        monkeypatch.setattr(Path, "home", no_home)
     else:
         in_the_way = small_source.parent / "file"
         in_the_way.touch()

@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -60,9 +61,19 @@ def unavailable() -> str | None:
 
 
 def cache_folder() -> Path:
-    """Where built kernels lie."""
-    extensions = os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions"
-    return Path(os.environ.get(CACHE) or Path(extensions) / "asr_grid")
+    """Where built kernels lie.
+
+    Raises:
+        Unavailable: neither variable names a folder, and there is no home.
+    """
+    if own := os.environ.get(CACHE):
+        return Path(own)
+    if extensions := os.environ.get("TORCH_EXTENSIONS_DIR"):
+        return Path(extensions) / "asr_grid"
+    try:
+        return Path.home() / ".cache" / "torch_extensions" / "asr_grid"
+    except RuntimeError as error:
+        raise Unavailable(f"no folder for built kernels: {error} Set {CACHE} to one.") from error
 
 
 def key() -> str:
@@ -81,10 +92,10 @@ def compiler() -> str:
     Raises:
         Unavailable: there is none.
     """
-    command = os.environ.get("CXX", "c++")
+    command = os.environ.get("CXX") or "c++"
     try:
-        run = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
+        run = subprocess.run([*shlex.split(command), "--version"], capture_output=True, text=True, check=True)
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise Unavailable(f"no C++ compiler: {command!r} does not run ({error})") from error
     return f"{command} {run.stdout}"
 
@@ -131,7 +142,8 @@ def _build(path: Path) -> None:
                 )
         except Exception as error:  # torch raises RuntimeError, CalledProcessError and OSError
             raise Unavailable(f"the C++ kernel does not build: {error}") from error
-        os.replace(Path(folder) / "asr_grid_scan.so", path)
+        (built,) = Path(folder).glob("asr_grid_scan*.so")  # torch numbers later builds of a process
+        os.replace(built, path)
 
 
 @contextlib.contextmanager
