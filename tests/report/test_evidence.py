@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from asr.decode.hypotheses import Hypothesis, write_hypotheses
+from asr.decode.hypotheses import Hypothesis, read_hypotheses, write_hypotheses
 from asr.errors import InputError
 from asr.files import write_json, write_text
 from asr.report.compare import compared, main
@@ -138,6 +138,7 @@ def test_the_bootstrap_has_a_vote_where_its_smallest_p_could_reject(speakers, pa
 def test_too_few_draws_cannot_veto_either():
     assert judged([pair_of(2 / 101, 0.001, draws=100)] * 3, 0.05)[0].abstaining == ("bootstrap",)
     assert judged([pair_of(2 / 101, 0.001, draws=100)] * 2, 0.05)[0].abstaining == ()
+    assert judged([pair_of(2 / 40, 0.001, draws=39)], 0.05)[0].abstaining == ("bootstrap",)  # 0.05 rejects nothing
 
 
 def test_mapsswe_by_itself_needs_as_many_segments_as_its_distribution():
@@ -278,6 +279,12 @@ def test_what_differs_beside_the_seed_of_runs_that_were_put_together_by_hand_is_
         main(["--seeds-of", f"m={runs[1]},{again}"])
 
 
+def test_systems_stand_in_the_order_of_their_first_runs(make):
+    runs = read_runs([make("b", heard(0.1, 1)), *seeds(make, "grid", [0.1, 0.2]), make("c", heard(0.1, 4))])
+    found = compared(runs, {"mine": [runs[3], runs[1]]}, Settings(draws=100)).evidence
+    assert [system.name for system in found.systems] == ["b", "mine", "grid-seed1"]
+
+
 def test_runs_that_were_decoded_differently_are_no_seeds_of_one_model(make):
     runs = [
         make(f"grid-seed{n}", heard(0.1, n), {**CONFIG, "seed": n}, seed=n, decoding=decoding)
@@ -351,7 +358,10 @@ def test_speakers_that_runs_name_differently_are_not_drawn_whatever_the_order_of
 
 def test_the_order_of_rows_changes_nothing(make):
     rows = heard(0.2, 2)
-    runs = [make("a", heard(0.1, 1)), make("b", rows), make("reversed", rows[::-1])]
+    runs = [make("a", heard(0.1, 1)), make("b", rows), make("reversed", rows)]
+    file = runs[2] / "hypotheses.jsonl"
+    write_text(file, "".join(f"{line}\n" for line in reversed(file.read_text().splitlines())))
+    assert read_hypotheses(file)[0].id == rows[-1].id
     found = compared(read_runs(runs), settings=Settings(draws=300)).evidence
     first, second, same = found.pairs  # a and b, a and reversed, b and reversed
     assert (first.words, first.characters, first.mapsswe) == (second.words, second.characters, second.mapsswe)
