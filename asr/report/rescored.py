@@ -135,8 +135,8 @@ def _silent(run: ScoredRun, own: Sequence[UtteranceScore]) -> list[str]:
     silent = [one.id for one in own if one.words.length and one.words == ErrorCounts(deletions=one.words.length)]
     imported = run.scores.get("imported")
     lacking = imported.get("missing_as_empty") if isinstance(imported, Mapping) else None
-    missing = [name for name in silent if name in set(lacking)] if isinstance(lacking, list) else []
-    heard = [name for name in silent if name not in set(missing)]
+    missing = [name for name in silent if name in lacking] if isinstance(lacking, list) else []
+    heard = [name for name in silent if name not in missing]
     said = (
         (heard, f"{run.name} recognised nothing in"),
         (missing, f"The file that {run.name} was imported from has no hypothesis of"),
