@@ -81,6 +81,12 @@ def of_breakdown(breakdown: Breakdown, most: int) -> dict[str, str]:
     if breakdown.by == "snr":
         caption = f"By the ratio at which speech was mixed with noise, which the manifest's cuts state. {count}"
         return {"id": "snr", "title": "By signal-to-noise ratio", "heading": "ratio", "caption": caption}
+    if breakdown.by == "condition":
+        caption = (
+            "The same utterances with noise added at known ratios, at other speeds and bandwidths, and put together to "
+            f"long recordings, as `asr robustness` measured them; intervals are in its table. {count}"
+        )
+        return {"id": "conditions", "title": "Under noise and other changes", "heading": "audio", "caption": caption}
     of = "duration of the utterance" if breakdown.by == "seconds" else "words of the reference"
     caption = f"By {of}. {count} Groups of few words vary much."
     return {"id": "length", "title": "By utterance length", "heading": "length", "caption": caption}

@@ -79,8 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         description="One HTML file about runs that were scored on the same utterances, references and text "
         "normalisation (others are refused, and what differs is named): error rates with intervals and what may be "
         "said of differences, learning curves, error rate against cost, kinds of errors, confused words, error rates "
-        "by speaker, length and signal-to-noise ratio, and utterances to look at and listen to. It needs no network "
-        "and no other file. The same numbers also as Markdown, CSV and JSON.",
+        "by speaker, length and signal-to-noise ratio, under noise where a run folder has robustness.json of `asr "
+        "robustness --json`, and utterances to look at and listen to. It needs no network and no other file. The same "
+        "numbers also as Markdown, CSV and JSON.",
     )
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders (or scores.json files)")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the page to this file")

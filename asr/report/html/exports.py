@@ -24,6 +24,7 @@ def tables(gathered: Gathered) -> dict[str, list[Row]]:
         "comparisons": list(_comparisons(gathered)),
         "curves": [{"run": run.name, **epoch._asdict()} for run in gathered.runs for epoch in run.curve],
         "groups": list(_groups(gathered)),
+        "conditions": list(_conditions(gathered)),
         "confusions": list(_confusions(gathered)),
         "utterances": list(_utterances(gathered)),
     }
@@ -86,6 +87,12 @@ def _groups(gathered: Gathered) -> Iterator[Row]:
                     "run": gathered.runs[index].name,
                     **_counts(counts),
                 }
+
+
+def _conditions(gathered: Gathered) -> Iterator[Row]:
+    for run in gathered.runs:
+        for name, heard in run.conditions.rows.items():
+            yield {"condition": name, "utterances": heard.utterances, "run": run.name, **_counts(heard.counts)}
 
 
 def _confusions(gathered: Gathered) -> Iterator[Row]:

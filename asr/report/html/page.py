@@ -18,7 +18,7 @@ from asr.report.html.records import Gathered
 from asr.report.html.results import intervals, main_result, table
 from asr.report.html.spectrum import data_uri, utterance_picture
 from asr.report.html.svg import key
-from asr.report.html.words import Breakdown, Confusion, breakdowns_of, confusions
+from asr.report.html.words import Breakdown, Confusion, breakdowns_of, by_condition, confusions
 from asr.score.scores import format_rate
 
 FOLDER = Path(__file__).parent
@@ -101,7 +101,9 @@ def _statements(gathered: Gathered) -> list[tuple[str, str]]:
 
 
 def _charts(gathered: Gathered) -> dict[str, Any]:
-    breakdowns = [_breakdown(gathered, breakdown) for breakdown in breakdowns_of(gathered)]
+    under = by_condition(gathered)
+    every = [*breakdowns_of(gathered), *([under] if under else [])]
+    breakdowns = [_breakdown(gathered, breakdown) for breakdown in every]
     return {
         "curves": figures.learning_curves(gathered),
         "with_curves": [index for index, run in enumerate(gathered.runs) if run.curve],
@@ -113,9 +115,11 @@ def _charts(gathered: Gathered) -> dict[str, Any]:
 
 
 def _breakdown(gathered: Gathered, breakdown: Breakdown) -> dict[str, Any]:
-    chart = figures.rows_chart if breakdown.by in ("speaker", "family") else figures.columns_chart
+    chart = figures.rows_chart if breakdown.by in ("speaker", "family", "condition") else figures.columns_chart
+    known = [any(group.counts[index] for group in breakdown.groups) for index in range(len(gathered.runs))]
     return {
         "breakdown": breakdown,
+        "legend": [index for index, there in enumerate(known) if there],
         "chart": chart(gathered, breakdown),
         **captions.of_breakdown(breakdown, figures.MOST_ROWS),
     }

@@ -14,6 +14,7 @@ from asr.decode.hypotheses import read_hypotheses
 from asr.errors import InputError
 from asr.files import read_json
 from asr.report.compare import Comparison
+from asr.report.html.conditions import Conditions, read_conditions, side_by_side
 from asr.report.rescored import Rescored
 from asr.report.runs import ScoredRun
 from asr.score.scores import UtteranceScore
@@ -42,6 +43,7 @@ class RunRecord:
         curve: its epochs; empty without metrics.csv.
         record: its run.json; empty without.
         missing: sentences about what is not there.
+        conditions: how it did under noise and other changes of the audio, as far as that was measured.
     """
 
     scored: ScoredRun
@@ -49,6 +51,7 @@ class RunRecord:
     curve: tuple[Epoch, ...]
     record: Mapping[str, Any]
     missing: tuple[str, ...]
+    conditions: Conditions
 
     @property
     def name(self) -> str:
@@ -122,7 +125,8 @@ def gather(
     Raises:
         InputError: a file is there and cannot be used: a damaged metrics.csv, a manifest without the utterances.
     """
-    records = tuple(_read_run(one) for one in comparison.rescored)
+    measured = side_by_side([read_conditions(one.run) for one in comparison.rescored])
+    records = tuple(_read_run(*one) for one in zip(comparison.rescored, measured, strict=True))
     cuts, missing = _find_cuts(records, manifest)
     utterances = _utterances(records, cuts)
     if manifest is not None and utterances and not any(utterance.id in cuts for utterance in utterances):
@@ -130,7 +134,7 @@ def gather(
     return Gathered(split, comparison, records, utterances, cuts, missing, families)
 
 
-def _read_run(rescored: Rescored) -> RunRecord:
+def _read_run(rescored: Rescored, conditions: Conditions) -> RunRecord:
     run = rescored.run
     utterances = {one.id: one for one in rescored.scores.utterances} if rescored.scores else {}
     missing = [] if utterances else [f"{rescored.reason}: its errors are counted in the table only"]
@@ -142,7 +146,8 @@ def _read_run(rescored: Rescored) -> RunRecord:
         record = read_json(run.folder / "run.json")
     if not curve:
         missing.append("no metrics.csv with epochs: no learning curve")
-    return RunRecord(run, utterances, curve, record if isinstance(record, dict) else {}, tuple(missing))
+    missing += [conditions.missing] if conditions.missing else []
+    return RunRecord(run, utterances, curve, record if isinstance(record, dict) else {}, tuple(missing), conditions)
 
 
 def read_curve(path: Path) -> tuple[Epoch, ...]:

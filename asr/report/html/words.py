@@ -11,7 +11,7 @@ from asr.report.pictures import OTHERS
 from asr.score.errors import Edit, ErrorCounts
 from asr.score.scores import UNKNOWN_SPEAKER
 
-By = Literal["speaker", "family", "seconds", "words", "snr"]
+By = Literal["speaker", "family", "seconds", "words", "snr", "condition"]
 
 SECONDS = (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 """Upper ends of the groups of duration, in seconds."""
@@ -134,6 +134,17 @@ def by_snr(gathered: Gathered) -> Breakdown | None:
     return Breakdown("snr", tuple(sorted(groups, key=lambda group: order[group.name])))
 
 
+def by_condition(gathered: Gathered) -> Breakdown | None:
+    """The same utterances under noise and other changes, in the order measured; None if no run was measured so."""
+    groups: dict[str, Group] = {}
+    for run in gathered.runs:
+        for name, heard in run.conditions.rows.items():
+            rows = [one.conditions.rows.get(name) for one in gathered.runs]
+            counts = tuple(None if row is None else row.counts for row in rows)
+            groups.setdefault(name, Group(name, heard.utterances, heard.counts.length, counts))
+    return Breakdown("condition", tuple(groups.values())) if groups else None
+
+
 def _breakdown(gathered: Gathered, by: By, name_of: Callable[[Utterance], str]) -> Breakdown:
     members: dict[str, list[Utterance]] = {}
     for utterance in gathered.utterances:
@@ -149,7 +160,7 @@ def _breakdown(gathered: Gathered, by: By, name_of: Callable[[Utterance], str]) 
 
 
 def breakdowns_of(gathered: Gathered) -> list[Breakdown]:
-    """All that can be made."""
+    """All that can be made of the utterances that were scored."""
     found = (by_speaker(gathered), by_family(gathered), by_length(gathered), by_snr(gathered))
     return [breakdown for breakdown in found if breakdown is not None]
 
