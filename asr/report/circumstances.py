@@ -62,18 +62,20 @@ def _counts(planned: object) -> bool:
 
 
 def circumstances(runs: Sequence[ScoredRun]) -> list[str]:
-    """Sentences: trainings that are not finished, and what decoding, training data or code the runs do not share.
+    """Sentences: trainings that are not finished, and what decoding, cuts, training data or code the runs do not share.
 
     What is not known of a run is not compared.
     """
     lines = [f"{run.name}: training {state}." for run in runs if (state := unfinished(run))]
     decoded = {run.name: decoding(run.scores, digests=True) for run in runs}
+    cuts = {run.name: _test_cuts(run.scores) for run in runs}
     data = {run.name: _data_of(run) for run in runs}
     commits = {run.name: short(record_of(run).get("commit")) for run in runs}
     return lines + [
         f"{what}: {said}."
         for what, values in (
             ("Decoding differs", decoded),
+            ("Manifests of the test set, and so perhaps its audio, differ", cuts),
             ("Training data differ", data),
             ("Commits of training differ", commits),
         )
@@ -92,6 +94,12 @@ def _differing(values: Mapping[str, str]) -> str:
         if value != UNKNOWN:
             names.setdefault(value, []).append(name)
     return "; ".join(f"{', '.join(of)}: {value}" for value, of in names.items()) if len(names) > 1 else ""
+
+
+def _test_cuts(scores: Mapping[str, Any]) -> str:
+    """The manifest that was decoded; of an imported system only references are known."""
+    manifest = None if "imported" in scores else scores.get("manifest")
+    return place(manifest, 3) if manifest else UNKNOWN
 
 
 def _data_of(run: ScoredRun) -> str:

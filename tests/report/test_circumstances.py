@@ -70,6 +70,17 @@ def test_training_data_and_commits_that_differ_are_stated(make):
     ]
 
 
+def test_test_sets_that_may_have_other_audio_are_stated(make):
+    clean, noisy = ("/work/runs/an4/data/test.jsonl.gz", "/work/runs/an4/noisy/test.jsonl.gz")
+    runs = [make("a", manifest=clean), make("b", manifest=clean.removeprefix("/work")), make("c", manifest=noisy)]
+    foreign = make("d", manifest="refs.txt", imported={"file": "theirs.trn"})
+    assert circumstances(read_runs([*runs[:2], foreign])) == []
+    assert circumstances(read_runs(runs)) == [
+        "Manifests of the test set, and so perhaps its audio, differ: a, b: an4/data/test.jsonl.gz; "
+        "c: an4/noisy/test.jsonl.gz."
+    ]
+
+
 def test_without_a_record_the_configuration_names_the_training_data(make):
     runs = [make(name, {}, {"data": {"root": root}}) for name, root in (("a", "runs/an4"), ("b", "runs/libri"))]
     assert circumstances(read_runs(runs)) == ["Training data differ: a: runs/an4; b: runs/libri."]
