@@ -12,7 +12,7 @@ from asr.grid.inputs import checked_lengths
 from asr.grid.layers import product_type
 from asr.grid.native_engine import CPUKernel
 from asr.grid.options import GridOptions
-from asr.grid.scan import EVERYTHING, NOTHING, Scanned, scan
+from asr.grid.scan import EVERYTHING, NOTHING, Scanned, refuse_tangents, scan
 
 
 def kernel_is_faster(inputs: Tensor, layer: nn.RNNBase) -> bool:
@@ -51,6 +51,7 @@ def lstm_layer(inputs: Tensor, lengths: Tensor, forward: nn.LSTM, backward: nn.L
     directions = [_weights(layer) for layer in (forward, backward) if layer is not None]
     weight_ih, weight_hh, bias = (torch.stack(each) for each in zip(*directions, strict=True))
     given = (inputs.to(torch.bfloat16).contiguous(), weight_ih, weight_hh, bias)
+    refuse_tangents(given)
     learning = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
     scanned = scan(
         *given,

@@ -20,7 +20,7 @@ from asr.grid.options import (
     Options,
 )
 from asr.grid.recorded import lstm
-from asr.grid.scan import EVERYTHING, MEMORY, NOTHING, Scanned, scan
+from asr.grid.scan import EVERYTHING, MEMORY, NOTHING, Scanned, refuse_tangents, scan
 
 MOST_AXES = 8
 
@@ -99,6 +99,7 @@ class CPUKernel:
             *((None, None) if state is None else state),
             memory,
         )
+        refuse_tangents(given)
         keep = NOTHING
         if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given):
             keep = MEMORY if self.recompute else EVERYTHING

@@ -11,10 +11,11 @@ gradients of memory are float32.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from asr.grid import triton_scan
 from asr.grid.native import kernel
@@ -42,6 +43,24 @@ class Scanned(NamedTuple):
     gates: Tensor
     depth_hidden: Tensor
     depth_memory: Tensor
+
+
+def refuse_tangents(tensors: Sequence[Tensor | None]) -> None:
+    """Whether none of the tensors that `scan` is to be given carries a tangent, which the operator would drop unseen.
+
+    Raises:
+        NotImplementedError: one does, under torch.func.jvp, torch.func.jacfwd or torch.autograd.forward_ad.
+    """
+    if torch.compiler.is_compiling() or forward_ad._current_level < 0:
+        return
+    if any(tensor is not None and _tangent(tensor) is not None for tensor in tensors):
+        raise NotImplementedError(
+            "the native engines of a grid have no forward-mode derivative; engine 'definition' has one"
+        )
+
+
+def _tangent(tensor: Tensor) -> Tensor | None:
+    return cast(Tensor | None, forward_ad.unpack_dual(tensor).tangent)  # type: ignore[no-untyped-call]
 
 
 @torch.library.custom_op("asr_grid::scan", mutates_args=())

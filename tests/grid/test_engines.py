@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from asr.grid import GridLSTM, GridState, MultidimensionalLSTM
 from asr.grid.definition import Definition
@@ -272,6 +273,45 @@ def test_an_infinite_input_saturates_gates_and_makes_no_nan(
         found.append([*values, gradient])
     assert all(value.isfinite().all() for value in found[1])
     torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)
+
+
+forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own
+
+
+@forward_mode
+def test_forward_mode_derivatives_of_the_definition_are_those_of_backward_mode() -> None:
+    module, x = GridLSTM(3, 2, engine="definition").double(), torch.randn(1, 2, 2, 3, dtype=torch.float64)
+    way = torch.randn_like(x)
+
+    def run(given: Tensor) -> Tensor:
+        return module(given)[0]
+
+    _, found = torch.func.jvp(run, (x,), (way,))
+    jacobian = torch.autograd.functional.jacobian(run, x)
+    torch.testing.assert_close(found, (jacobian * way).flatten(4).sum(-1), rtol=1e-12, atol=1e-12)
+
+
+@forward_mode
+@pytest.mark.skipif("cpu" not in HERE, reason="the kernel is not there")
+def test_the_kernel_refuses_forward_mode_derivatives_in_the_place_of_dropping_them() -> None:
+    module, x = GridLSTM(3, 2, engine="cpu"), torch.randn(1, 2, 2, 3)
+
+    def run(given: Tensor) -> Tensor:
+        return module(given)[0]
+
+    def with_weight(weight: Tensor) -> Tensor:
+        return torch.func.functional_call(module, {"layers.0.weight_hh": weight}, (x,))[0]
+
+    weight = module.layers[0].weight_hh.detach()
+    for function, given in ((run, x), (with_weight, weight)):
+        with pytest.raises(NotImplementedError, match="have no forward-mode derivative; engine 'definition' has one"):
+            torch.func.jvp(function, (given,), (torch.ones_like(given),))
+        with pytest.raises(NotImplementedError, match="have no forward-mode derivative"):
+            torch.func.jacfwd(function)(given)
+        with pytest.raises(NotImplementedError, match="have no forward-mode derivative"), forward_ad.dual_level():
+            function(forward_ad.make_dual(given, torch.ones_like(given)))
+    with forward_ad.dual_level():
+        assert run(x).equal(module(x)[0])  # nothing carries a tangent
 
 
 def test_the_environment_names_another_engine_for_auto(monkeypatch: pytest.MonkeyPatch) -> None:
