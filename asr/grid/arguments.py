@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Literal
 
@@ -42,18 +43,26 @@ def yes_or_no(**options: bool) -> None:
 
 
 def probability(name: str, value: float) -> float:
-    """A dropout probability.
+    """A dropout probability, as a float.
 
     Raises:
         ValueError: it is no number in [0, 1).
     """
-    if not _finite(value) or not 0 <= value < 1:
+    number = _finite(value)
+    if number is None or not 0 <= number < 1:
         raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}")
-    return value
+    return number
 
 
-def _finite(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+def _finite(value: object) -> float | None:
+    """A real number of any type, a fraction for one, as a float; None if it is none, or not finite."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def dimensions(priority: Sequence[int | Literal["depth"]]) -> tuple[int | Literal["depth"], ...]:
@@ -69,23 +78,28 @@ def dimensions(priority: Sequence[int | Literal["depth"]]) -> tuple[int | Litera
 
 def layer_options(
     *, tied: bool, merge: str, bias: bool, forget_bias: float | None, layer_norm: bool, dropout: float
-) -> None:
+) -> tuple[float, float | None]:
     """Options that the Grid LSTM and the multidimensional LSTM share, besides their sizes.
+
+    Returns:
+        dropout and forget_bias as floats.
 
     Raises:
         ValueError: one of them is of a wrong type or value, or `forget_bias` is given without `bias`.
     """
     yes_or_no(tied=tied, bias=bias, layer_norm=layer_norm)
     one_of("merge", merge, ("concat", "sum"))
-    probability("dropout", dropout)
-    if forget_bias is not None and not _finite(forget_bias):
+    dropout = probability("dropout", dropout)
+    bias_of_forgetting = None if forget_bias is None else _finite(forget_bias)
+    if forget_bias is not None and bias_of_forgetting is None:
         raise ValueError(f"forget_bias must be a finite number or None, got {forget_bias!r}")
     if forget_bias is not None and not bias:
         raise ValueError(f"forget_bias={forget_bias!r} needs bias, got bias=False")
+    return dropout, bias_of_forgetting
 
 
 def grid_options(options: GridOptions) -> GridOptions:
-    """The options of a Grid LSTM's layers.
+    """The options of a Grid LSTM's layers, their numbers as floats.
 
     Raises:
         ValueError: a value is wrong, or some of them exclude each other; the message names them.
@@ -96,7 +110,7 @@ def grid_options(options: GridOptions) -> GridOptions:
     one_of("cell", options.cell, ("lstm", "gru", "rnn"))
     one_of("depth", options.depth, ("none", "lstm", "gru", "relu", "tanh", "identity"))
     yes_or_no(shared=options.shared)
-    _check_cell(options)
+    dropout, clip = _check_cell(options)
     _check_bands(options)
     if options.recurrent_depth and options.depth != options.cell:
         raise ValueError(f"depth {options.depth!r} needs cell {options.depth!r}, got cell {options.cell!r}")
@@ -104,11 +118,11 @@ def grid_options(options: GridOptions) -> GridOptions:
         _check_without_axes(options)
     _check_priority(options)
     _check_lstm_alone(options)
-    return options
+    return replace(options, recurrent_dropout=dropout, cell_clip=clip)
 
 
 def multidimensional_options(options: MultidimensionalOptions) -> MultidimensionalOptions:
-    """The options of a multidimensional LSTM's layers.
+    """The options of a multidimensional LSTM's layers, their numbers as floats.
 
     Raises:
         ValueError: a value is wrong, or some of them exclude each other; the message names them.
@@ -117,25 +131,27 @@ def multidimensional_options(options: MultidimensionalOptions) -> Multidimension
     at_least("hidden_size", options.hidden_size, 1)
     at_least("bands", options.bands, 1)
     one_of("cell", options.cell, ("stable", "sum"))
-    _check_cell(options)
+    dropout, clip = _check_cell(options)
     _check_bands(options)
     if options.coupled and options.forget_gates > 1:
         cause = f"cell 'sum' with axes={options.axes} has {options.forget_gates}"
         raise ValueError(f"coupled=True needs one forget gate, whose complement is the input gate, but {cause}")
-    return options
+    return replace(options, recurrent_dropout=dropout, cell_clip=clip)
 
 
-def _check_cell(options: Options) -> None:
-    """The values of options that both kinds of layers have for their cells."""
+def _check_cell(options: Options) -> tuple[float, float | None]:
+    """The values of options that both kinds of layers have for cells -> recurrent_dropout, cell_clip as floats."""
     one_of("output_gate", options.output_gate, ("outside", "inside"))
     yes_or_no(peepholes=options.peepholes, coupled=options.coupled)
-    probability("recurrent_dropout", options.recurrent_dropout)
-    if options.cell_clip is not None and not (_finite(options.cell_clip) and options.cell_clip > 0):
+    dropout = probability("recurrent_dropout", options.recurrent_dropout)
+    clip = None if options.cell_clip is None else _finite(options.cell_clip)
+    if options.cell_clip is not None and (clip is None or clip <= 0):
         raise ValueError(f"cell_clip must be a positive number or None, got {options.cell_clip!r}")
     at_least("proj_size", options.proj_size, 0)
     if options.proj_size >= options.hidden_size:
         limit = f"hidden_size {options.hidden_size}"
         raise ValueError(f"proj_size must be smaller than {limit}, or 0 for none, got {options.proj_size}")
+    return dropout, clip
 
 
 def _check_bands(options: Options) -> None:

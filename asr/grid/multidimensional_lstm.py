@@ -123,7 +123,7 @@ class MultidimensionalLSTM(nn.Module):
         engine: str = "auto",
     ) -> None:
         super().__init__()
-        layer_options(
+        dropout, forget_bias = layer_options(
             tied=tied, merge=merge, bias=bias, forget_bias=forget_bias, layer_norm=layer_norm, dropout=dropout
         )
         yes_or_no(recompute=recompute)

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -148,6 +150,24 @@ def test_options_of_the_multidimensional_lstm_are_refused_with_value_and_limit()
         MultidimensionalLSTM(4, 3, proj_size=3)
     with pytest.raises(ValueError, match="coupled=True needs one forget gate, .* cell 'sum' with axes=2 has 2"):
         MultidimensionalLSTM(4, 3, cell="sum", coupled=True)
+
+
+@pytest.mark.parametrize("kind", [GridLSTM, MultidimensionalLSTM])
+@pytest.mark.parametrize("engine", ["definition", "auto"])
+def test_real_numbers_of_any_type_are_floats(kind: Callable[..., nn.Module], engine: str) -> None:
+    names = "cell_clip", "recurrent_dropout", "forget_bias", "dropout"
+    values = [Fraction(1, 2), np.float32(0.5), np.float64(0.5)]
+    x = torch.randn(1, 2, 3, 4)
+    outputs = []
+    for value in (0.5, *values):
+        torch.manual_seed(0)
+        module = kind(4, 3, 2, engine=engine, **dict.fromkeys(names, value))
+        outputs.append(module(x)[0])
+        assert outputs[-1].equal(outputs[0])
+        kind(4, 3, engine=engine, cell_clip=value).eval()(x)  # the kernel has no dropout
+    for huge in (10**400, Fraction(10**400)):
+        with pytest.raises(ValueError, match="cell_clip must be a positive number or None, got"):
+            kind(4, 3, cell_clip=huge)
 
 
 @pytest.mark.parametrize("kind", [GridLSTM, MultidimensionalLSTM])
