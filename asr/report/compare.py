@@ -176,7 +176,7 @@ def as_text(comparison: Comparison, markdown: bool = False) -> str:
     """The table, and below it what is said of differences and what must be known to read it."""
     rows = table_rows(comparison.runs, comparison.evidence)
     table = (markdown_table if markdown else plain_table)(headings(comparison.evidence.settings.level), rows)
-    paragraphs = [lines for lines in (comparison.statements, comparison.notes) if lines]
+    paragraphs = [list(lines) for lines in (comparison.statements, comparison.notes) if lines]
     if markdown:
         paragraphs = [[f"- {markdown_text(line)}" for line in lines] for lines in paragraphs]
     parts = ["\n".join(lines) for lines in paragraphs]

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from asr.errors import InputError
 from asr.files import read_json, write_text
+from asr.report.circumstances import UNKNOWN
 from asr.report.collected import collect_runs
-from asr.report.tables import UNKNOWN, duration, markdown_table, percent, plain_table
+from asr.report.tables import duration, markdown_table, percent, plain_table
 
 COMMANDS = {
     "compare": "asr.report.compare:main",
