@@ -75,18 +75,29 @@ def _collect(run: Path, target: Path, shorten: Callable[[str], str]) -> Path:
 
 
 def _check_target(run: Path, target: Path, shorten: Callable[[str], str]) -> None:
-    """Refuse a folder that holds another run: another training, or without one, scores of something else."""
+    """Refuse a folder that holds another run."""
     if run.resolve() == target.resolve():
         raise InputError(f"{run} would be collected into itself: give another folder with -o")
-    if not list(_matching(target, [*JSON, METRICS, *LISTS, OPTIONS])):
-        return
-    logs = [_beginning(folder / METRICS) for folder in (run, target)]
-    same = logs[0] == logs[1] if any(logs) else not _sources(run, shorten).isdisjoint(_sources(target, shorten))
-    if not same:
+    if list(_matching(target, [*JSON, METRICS, *LISTS, OPTIONS])) and not _are_one(run, target, shorten):
         raise InputError(
             f"{target} holds another run than {run}: remove it if it is of no use any more, or give another folder "
             "with -o"
         )
+
+
+def _are_one(run: Path, target: Path, shorten: Callable[[str], str]) -> bool:
+    """Whether a collected run is of this training; without a log of it, of the same weights, or made the same way."""
+    logs = [_beginning(folder / METRICS) for folder in (run, target)]
+    if any(logs):
+        return logs[0] == logs[1]
+    sources = [_sources(folder, shorten) for folder in (run, target)]
+    if any(sources):
+        return not sources[0].isdisjoint(sources[1])
+    records = [
+        [_mapped(read_yaml(file), shorten) for file in _matching(folder, ["run.json", OPTIONS])]  # JSON is YAML too
+        for folder in (run, target)
+    ]
+    return records[0] == records[1]
 
 
 def _beginning(metrics: Path) -> list[str]:

@@ -63,17 +63,18 @@ def test_two_runs_of_one_name_are_refused_before_anything_is_written(run, capsys
     assert not Path("results").exists()
 
 
-@pytest.mark.parametrize("log", ["epoch,val_wer\n1,0.25\n", None])
-def test_another_run_of_the_name_is_not_mixed_into_the_one_that_was_collected(run, capsys, log):
+@pytest.mark.parametrize("known", ["log", "weights", "options"])
+def test_another_run_of_the_name_is_not_mixed_into_the_one_that_was_collected(run, capsys, known):
     other = Path(shutil.copytree(run, "others/reader"))
-    if log is None:
-        (run / "metrics.csv").unlink()
-        (other / "metrics.csv").unlink()
-        scores = read_json(other / "scores.json")
-        write_json(other / "scores.json", {**scores, "model": {**scores["model"], "source": "others/model"}})
-    else:
-        (other / "metrics.csv").write_text(log)
-    assert main(["results", "collect", str(run), "-o", "results"]) == 0
+    (other / "metrics.csv").write_text("epoch,val_wer\n1,0.25\n")
+    (other / "config.yaml").write_text("seed: 4\n")
+    for folder in (run, other) if known != "log" else ():
+        (folder / "metrics.csv").unlink()
+        scores = read_json(folder / "scores.json")
+        model = {**scores["model"], "source": f"{folder.parent}/model"} if known == "weights" else {}
+        write_json(folder / "scores.json", {**scores, "model": model})
+    for _ in range(2):
+        assert main(["results", "collect", str(run), "-o", "results"]) == 0
     before = {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
     assert main(["results", "collect", str(other), "-o", "results"]) == 1
     assert "results/reader holds another run than others/reader: remove it" in capsys.readouterr().err
