@@ -25,21 +25,22 @@ def config_of(run: ScoredRun) -> dict[str, Any] | None:
     return read_yaml(file) if file.is_file() else None
 
 
-def block_of(config: Mapping[str, Any], blocks: Sequence[str], run: ScoredRun) -> dict[str, Any]:
+def block_of(config: dict[str, Any], blocks: Sequence[str], run: ScoredRun) -> dict[str, Any]:
     """A block of options within blocks; empty where there is none.
 
     Raises:
         InputError: a value stands in the place of a block; file, block and value are named.
     """
-    place: Any = config
+    found = config
     for depth, block in enumerate(blocks, start=1):
-        place = place.get(block)
-        if place is None:
+        inner = found.get(block)
+        if inner is None:
             return {}
-        if not isinstance(place, dict):
+        if not isinstance(inner, dict):
             name = ".".join(blocks[:depth])
-            raise InputError(f"{run.folder / 'config.yaml'}: {name} must be a block of options, not {place!r}")
-    return place
+            raise InputError(f"{run.folder / 'config.yaml'}: {name} must be a block of options, not {inner!r}")
+        found = inner
+    return found
 
 
 def unfinished(run: ScoredRun) -> str | None:
