@@ -167,14 +167,9 @@ class ScanOrder:
         extents: of the padded grid.
         lengths: int64 (B, axes), each utterance's own extents.
         directions: the scans.
-
-    Raises:
-        ValueError: under torch.export, whose programs have no extents yet that steps could be counted of.
     """
 
     def __init__(self, extents: tuple[int, ...], lengths: Tensor, directions: Sequence[Direction]) -> None:
-        if torch.compiler.is_exporting():
-            raise ValueError("engine 'wavefront' cannot be exported by torch.export; engine 'cpu' can")
         batch, cells = len(lengths), math.prod(extents)
         schedule = diagonal_schedule(extents, lengths.device)
         utterance = torch.arange(batch, device=lengths.device)[:, None]

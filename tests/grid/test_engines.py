@@ -319,8 +319,27 @@ def test_the_environment_names_another_engine_for_auto(monkeypatch: pytest.Monke
     assert choose_engine("auto", GridOptions(2, 8), CPU, torch.float32) is Definition
     assert choose_engine("wavefront", GridOptions(2, 8), CPU, torch.float32) is Wavefront
     monkeypatch.setenv("ASR_GRID_ENGINE", "warp")
-    with pytest.raises(ValueError, match="got 'warp'"):
+    with pytest.raises(ValueError, match="ASR_GRID_ENGINE must name 'auto' or one of .*, got 'warp'"):
         choose_engine("auto", GridOptions(2, 8), CPU, torch.float32)
+
+
+def test_an_engine_that_the_environment_names_and_that_cannot_run_the_options_is_refused_with_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ASR_GRID_ENGINE", "cpu")
+    for module, reason in (
+        (MultidimensionalLSTM(3, 2), "it has no multidimensional LSTM"),
+        (GridLSTM(3, 2, cell="gru"), "it has LSTM cells, not cell='gru'"),
+    ):
+        with pytest.raises(ValueError, match=f"'cpu', which ASR_GRID_ENGINE names, cannot run this: {reason}"):
+            module(torch.zeros(1, 2, 2, 3))
+
+
+def test_auto_never_is_the_interpreter_of_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert choose_engine("triton", GridOptions(2, 8), CPU, torch.float32) is ENGINES["triton"]
+    assert choose_engine("auto", GridOptions(2, 8), CPU, torch.float32) is not ENGINES["triton"]
 
 
 def test_an_unknown_engine_is_refused_by_name() -> None:

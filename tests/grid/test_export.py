@@ -62,10 +62,22 @@ def test_a_module_exported_without_gradients_computes_the_same_and_says_that_it_
         exported(x.requires_grad_())[0].sum().backward()
 
 
-@pytest.mark.parametrize("make", [GridLSTM, MultidimensionalLSTM])
-def test_the_wavefront_cannot_be_exported_and_says_so(make: Any) -> None:
-    with pytest.raises(ValueError, match="engine 'wavefront' cannot be exported by torch.export; engine 'cpu' can"):
-        torch.export.export(make(3, 2, engine="wavefront"), (torch.randn(2, 6, 3, 3),))
+@pytest.mark.parametrize(
+    ("make", "options", "can"),
+    [
+        (GridLSTM, {"engine": "wavefront"}, "can$"),
+        (GridLSTM, {"cell": "gru"}, "can, but not run this: it has LSTM cells, not cell='gru'"),
+        (GridLSTM, {"axes": 0, "depth": "lstm"}, "can, but not run this: it has 1 to 8 axes, not 0"),
+        (MultidimensionalLSTM, {}, "can, but not run this: it has no multidimensional LSTM"),
+    ],
+    ids=str,
+)
+def test_plain_pytorch_cannot_be_exported_and_says_whether_the_kernel_can(
+    make: Any, options: dict[str, Any], can: str
+) -> None:
+    module = make(3, 2, **options)
+    with pytest.raises(ValueError, match=f"engine 'wavefront' cannot be exported by torch.export; engine 'cpu' {can}"):
+        torch.export.export(module, (torch.randn(2, *(6, 3)[: module.options.axes], 3),))
 
 
 def test_an_exported_module_takes_lengths_and_refuses_those_beyond_the_extent() -> None:
