@@ -74,7 +74,8 @@ class GridLSTM(nn.Module):
     are the axes in turn, then the depth, each with its gates in torch.nn's order: i, f, g, o; coupled f, g, o; GRU r,
     z, n; a transfer has H rows. Where wanted there are for N dimensions with cells `peephole` (S, N * 3H: i, f, o;
     coupled 2H: f, o), the projections `weight_hr` (S, N, P, H), and the GRU's b_h, `bias_hh` (S, N * H). With shared
-    weights N is 1. All are drawn as in torch.nn.LSTM.
+    weights N is 1. All are drawn uniformly from +-1/sqrt(H), as each of torch.nn.LSTM's is, which has two biases that
+    add up where there is one here; the projected input, with a recurrent depth, is a torch.nn.Linear.
 
     Args:
         input_size: features of a cell's input.

@@ -61,7 +61,8 @@ class MultidimensionalLSTM(nn.Module):
     (3 + A) * H, coupled (2 + A) * H: `layers[k].weight_ih` (S, R, input), `layers[k].weight_hh` (S, R, A * P),
     `layers[k].bias` (S, R). Rows are i, f_1 ... f_A (stable: f, l_1 ... l_{A-1}), g, o; coupled without i. Where wanted
     there are `peephole` (S, (2A + 1) * H: i_1 ... i_A, f_1 ... f_A, o; stable 3H: i, f, o; coupled 2H: f, o) and
-    `weight_hr` (S, 1, P, H). All are drawn as in torch.nn.LSTM.
+    `weight_hr` (S, 1, P, H). All are drawn uniformly from +-1/sqrt(H), as each of torch.nn.LSTM's is, which has two
+    biases that add up where there is one here.
 
     Args:
         input_size: features of a cell's input.

@@ -132,7 +132,9 @@ def test_directions_are_concatenated_or_summed(make: Callable[..., nn.Module]) -
 
 
 @every_module
-def test_parameters_are_drawn_as_in_nn_lstm(make: Callable[..., nn.Module]) -> None:
+def test_parameters_are_drawn_uniformly_within_one_by_the_root_of_the_hidden_size(
+    make: Callable[..., nn.Module],
+) -> None:
     module = make(40, 16, 2, forget_bias=None)
     for layer in module.layers:
         for parameter in layer.parameters():

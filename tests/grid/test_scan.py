@@ -191,6 +191,15 @@ def test_scan_is_a_proper_operator(case: Case) -> None:
     torch.library.opcheck(torch.ops.asr_grid.scan, (*given, lengths, *case.options, EVERYTHING))
 
 
+@pytest.mark.parametrize("keep", [MEMORY, EVERYTHING])
+@pytest.mark.parametrize("case", [Case(), CASES[3], CASES[9]], ids=str)
+def test_the_gradient_of_scan_is_a_proper_operator(case: Case, keep: int) -> None:
+    given, lengths = [None if x is None else x.detach() for x in case.tensors()], case.lengths()
+    kept = list(scan(*given, lengths, *case.options, keep))
+    outgoing = [torch.randn_like(kept[n]) for n in (0, 1, 4, 5)]
+    torch.library.opcheck(torch.ops.asr_grid.scan_backward, (*given, lengths, *case.options, kept, outgoing))
+
+
 def test_a_compiled_function_sees_through_the_operator() -> None:
     case = Case()
     given, lengths = case.tensors(), case.lengths()
