@@ -18,6 +18,7 @@ from asr.sweep.description import Model, Sweep, read_sweep
 from asr.sweep.plan import Planner, Variant, check_unchanged, write_config
 from asr.sweep.runs import Interruption, Processes, RunPlace, asr_command, locked
 from asr.sweep.table import plan_data, plan_text, times_text, trials_text
+from asr.sweep.testing import scored, to_do
 
 
 @dataclass(frozen=True)
@@ -170,12 +171,10 @@ class Session:
         """Test a run that is to be compared: what other trials do on test is not looked at."""
         if self.sweep.trials and self.best_trial(slot.model) != slot.trial:
             return True
-        for split in self.sweep.splits:
-            if place.tested(split):
-                continue
-            code = self.processes.run(asr_command((), "test", str(place.run), "--split", split), place.log, lock)
+        for what, arguments in to_do(self.sweep, place):
+            code = self.processes.run(asr_command((), *arguments), place.log, lock)
             if code != 0:
-                _say_failure(place, f"testing on {split}", code)
+                _say_failure(place, what, code)
                 return False
         return True
 
@@ -189,21 +188,21 @@ class Session:
                         self.failed.append(place.name)
 
     def compare(self, partly: bool) -> None:
-        """Print and keep the table of each split.
+        """Print and keep the table of each split, by each decoder.
 
         Args:
             partly: whether it may be without some of the runs, which are named below it.
         """
-        for split in self.sweep.splits:
+        for name, split in scored(self.sweep):
             ready = [slot for slot in self.finals() if self.place(slot).finished and self.place(slot).tested(split)]
             missing = self._missing(ready)
             said = f"missing from the comparison: {', '.join(missing)}" if missing else ""
             if ready and (partly or not missing):
                 text = "\n\n".join(filter(None, [as_text(self._compared(ready, split)), said]))
-                write_text(self.sweep.folder / f"comparison-{split}.txt", f"{text}\n")
-                print(f"\n{split}:\n{text}")
+                write_text(self.sweep.folder / f"comparison-{name}.txt", f"{text}\n")
+                print(f"\n{name}:\n{text}")
             elif said:
-                print(f"\n{split}: {said}")
+                print(f"\n{name}: {said}")
 
     def _missing(self, ready: Sequence[Slot]) -> list[str]:
         """Names of the runs that are to be compared and cannot be yet."""

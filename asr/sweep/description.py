@@ -98,6 +98,23 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Decoding:
+    """How the runs that are compared are decoded beside greedily: by beam search, its weights tuned on dev.
+
+    Args:
+        lm: n-gram model of words.
+        trials: by which `asr tune-decoder` looks for the weights, for each run.
+    """
+
+    lm: str
+    trials: int = 20
+
+    def __post_init__(self) -> None:
+        if self.trials < 1:
+            raise InputError(f"decoding.trials must be at least 1, got {self.trials}")
+
+
+@dataclass(frozen=True)
 class Sweep:
     """A description, read.
 
@@ -110,6 +127,7 @@ class Sweep:
         splits: that each model is tested on in the end.
         models: in the order of the table.
         trials: dotted option -> value, of each tuning trial; none if nothing is tuned.
+        decoding: by beam search; None if runs are tested greedily alone.
     """
 
     path: Path
@@ -120,6 +138,7 @@ class Sweep:
     splits: tuple[str, ...]
     models: tuple[Model, ...]
     trials: tuple[Mapping[str, Any], ...]
+    decoding: Decoding | None
 
 
 @dataclass(frozen=True)
@@ -131,6 +150,7 @@ class _File:
     seeds: tuple[int, ...] = (0,)
     splits: tuple[str, ...] = ("test",)
     trials: list[Any] | None = None
+    decoding: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +187,7 @@ def read_sweep(path: Path | str) -> Sweep:
         splits=file.splits,
         models=tuple(_model(name, block, path) for name, block in file.models.items()),
         trials=tuple(_trial(index, trial, path) for index, trial in enumerate(file.trials or [])),
+        decoding=_decoding(file.decoding, path),
     )
     _check_sizes(sweep)
     return sweep
@@ -183,6 +204,18 @@ def _mapping(value: Any, place: str, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{place} of {path} must be a mapping of options, got {value!r}")
     return value
+
+
+def _decoding(content: Any, path: Path) -> Decoding | None:
+    if content is None:
+        return None
+    options = _mapping(content, "decoding", path)
+    if "lm" not in options:
+        raise InputError(f"decoding of {path} needs the option lm, an n-gram model of words")
+    decoding = construct(Decoding, options, "decoding", path)
+    if not Path(decoding.lm).is_file():
+        raise InputError(f"decoding.lm of {path}: there is no file {decoding.lm}; `asr lm build` makes one")
+    return decoding
 
 
 def _model(name: Any, content: Any, path: Path) -> Model:

@@ -1,0 +1,73 @@
+"""The beam search of a sweep: tuned on dev for each run that is compared, tested, compared beside the greedy one."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asr.cli import main
+from asr.errors import InputError
+from asr.files import read_json
+from asr.sweep.description import read_sweep
+
+Write = Callable[[dict[str, Any]], Path]
+
+
+@pytest.fixture
+def model(tone_root: Path, tmp_path: Path) -> Path:
+    """An n-gram model of the transcripts."""
+    path = tmp_path / "words.npz"
+    assert main(["lm", "build", str(tone_root / "train.jsonl.gz"), "-o", str(path), "--order", "2"]) == 0
+    return path
+
+
+def test_a_run_is_tuned_on_dev_and_compared_by_beam_search(
+    content: dict[str, Any], write: Write, commands: list[list[str]], model: Path, tmp_path: Path
+) -> None:
+    path = write(content | {"splits": ["dev", "test"], "decoding": {"lm": str(model), "trials": 2}})
+    assert main(["sweep", str(path), "--only", "gru"]) == 0
+    assert [verb for verb, *_ in commands] == ["fit", "test", "test", "tune-decoder", "test", "test"]
+    run = tmp_path / "runs" / "gru-seed0"
+    decoder = read_json(run / "decoder.json")
+    assert len(decoder["trials"]) >= 2
+    assert decoder["tuned_on"]["manifest"].endswith("dev.jsonl.gz")
+    for name in ("scores-beam.json", "scores-dev-beam.json"):
+        assert read_json(run / name)["decoding"]["alpha"] == decoder["options"]["alpha"]
+    commands.clear()
+    assert main(["sweep", str(path)]) == 0
+    assert {rest[1 if verb == "fit" else 0].split("/")[-1].split(".")[0] for verb, *rest in commands} == {"lstm-seed0"}
+    for name in ("dev", "test", "dev-beam", "test-beam"):
+        assert "gru-seed0" in (tmp_path / "runs" / f"comparison-{name}.txt").read_text()
+
+
+def test_another_language_model_is_tuned_and_tested_anew(
+    content: dict[str, Any], write: Write, commands: list[list[str]], model: Path, tmp_path: Path
+) -> None:
+    other = shutil.copyfile(model, tmp_path / "others.npz")
+    for lm in (other, model):
+        commands.clear()
+        path = write(content | {"decoding": {"lm": str(lm), "trials": 1}})
+        assert main(["sweep", str(path), "--only", "gru"]) == 0
+    assert [verb for verb, *_ in commands] == ["tune-decoder", "test"]
+    assert read_json(tmp_path / "runs" / "gru-seed0" / "scores-beam.json")["decoding"]["lm"]["path"] == str(model)
+
+
+@pytest.mark.parametrize(
+    ("decoding", "message"),
+    [
+        ({"trials": 3}, "decoding of .* needs the option lm"),
+        ({"lm": "nowhere.npz"}, "decoding.lm of .*: there is no file nowhere.npz"),
+        ({"lm": "{model}", "trials": 0}, "decoding.trials must be at least 1, got 0"),
+        ({"lm": "{model}", "beam": 3}, "beam"),
+        ("words.npz", "decoding of .* must be a mapping of options"),
+    ],
+)
+def test_a_decoding_that_cannot_be_is_refused(
+    content: dict[str, Any], write: Write, model: Path, decoding: Any, message: str
+) -> None:
+    if isinstance(decoding, dict) and "lm" in decoding:
+        decoding = decoding | {"lm": decoding["lm"].format(model=model)}
+    with pytest.raises(InputError, match=message):
+        read_sweep(write(content | {"decoding": decoding}))
