@@ -88,7 +88,7 @@ def engine(name: str, workload: Workload, setting: Setting) -> Callable[[], obje
         rounded = forward(probe)
     except (ValueError, RuntimeError, ImportError) as error:
         raise RefusedError(str(error).partition("\n")[0]) from error
-    if half and torch.equal(rounded.float(), forward(probe, autocast=False).float()):
+    if half and torch.equal(rounded.float(), forward(probe.float(), autocast=False)):
         raise RefusedError("under autocast it computes as without, in float32")
     return _run(lambda: forward(inputs), [inputs, *grid.parameters()], setting)
 
