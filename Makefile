@@ -31,7 +31,7 @@ demo: install  ## prepare the embedded corpus, train two models on it side by si
 demo-%:  # one thread each: small products gain nothing from a second one
 	OMP_NUM_THREADS=1 $(BIN)/asr fit -c configs/demo/$*.yaml
 
-test: install  ## run the tests (about three minutes on two cores)
+test: install  ## run the tests (ten to fifteen minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(PYTEST_OPTIONS)
 
 check: install  ## lint, types and formatting

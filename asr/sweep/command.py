@@ -18,7 +18,7 @@ from asr.sweep.description import Model, Sweep, read_sweep
 from asr.sweep.plan import Planner, Variant, check_unchanged, write_config
 from asr.sweep.runs import Interruption, Processes, RunPlace, asr_command, locked
 from asr.sweep.table import plan_data, plan_text, times_text, trials_text
-from asr.sweep.testing import scored, to_do
+from asr.sweep.testing import check_decoding, scored, to_do
 
 
 @dataclass(frozen=True)
@@ -278,6 +278,7 @@ def _run(session: Session, chosen: Sequence[Slot], only_plan: bool) -> int:
     print(plan, flush=True)
     if only_plan:
         return 0
+    check_decoding(sweep)
     write_text(sweep.folder / "plan.txt", plan + "\n")
     write_json(sweep.folder / "plan.json", plan_data(sweep, variants))
     for number, slot in enumerate(chosen, start=1):

@@ -212,10 +212,7 @@ def _decoding(content: Any, path: Path) -> Decoding | None:
     options = _mapping(content, "decoding", path)
     if "lm" not in options:
         raise InputError(f"decoding of {path} needs the option lm, an n-gram model of words")
-    decoding = construct(Decoding, options, "decoding", path)
-    if not Path(decoding.lm).is_file():
-        raise InputError(f"decoding.lm of {path}: there is no file {decoding.lm}; `asr lm build` makes one")
-    return decoding
+    return construct(Decoding, options, "decoding", path)
 
 
 def _model(name: Any, content: Any, path: Path) -> Model:

@@ -10,6 +10,17 @@ from asr.sweep.description import Decoding, Sweep
 from asr.sweep.runs import RunPlace
 
 
+def check_decoding(sweep: Sweep) -> None:
+    """Refuse to train what could not be decoded in the end.
+
+    Raises:
+        InputError: there is no such language model.
+    """
+    if sweep.decoding is not None and not Path(sweep.decoding.lm).is_file():
+        lm = sweep.decoding.lm
+        raise InputError(f"decoding.lm of {sweep.path}: there is no file {lm}; `asr lm build` makes one")
+
+
 def scored(sweep: Sweep) -> list[tuple[str, str]]:
     """What is compared in the end: how it is called, and how `asr compare --split` calls it.
 

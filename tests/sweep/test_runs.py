@@ -28,8 +28,12 @@ with RunPlace(pathlib.Path(sys.argv[1]), "a").taken() as lock, Processes() as pr
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_ends_the_command_and_tells_its_number(tmp_path: Path, signum: int, code: int) -> None:
-    former, there = signal.getsignal(signum), tmp_path / "there"
+def test_a_signal_ends_the_command_and_tells_its_number(
+    tmp_path: Path, signum: int, code: int, request: pytest.FixtureRequest
+) -> None:
+    there, outer = tmp_path / "there", signal.signal(signum, signal.SIG_DFL)  # nohup ignores one
+    former = signal.getsignal(signum)
+    request.addfinalizer(lambda: signal.signal(signum, outer))
     signal_when_there(there, signum)
     began = time.monotonic()
     with pytest.raises(Interruption) as interruption, Processes() as processes:

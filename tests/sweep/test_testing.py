@@ -54,11 +54,20 @@ def test_another_language_model_is_tuned_and_tested_anew(
     assert read_json(tmp_path / "runs" / "gru-seed0" / "scores-beam.json")["decoding"]["lm"]["path"] == str(model)
 
 
+def test_nothing_is_trained_without_the_language_model_that_it_is_to_be_decoded_with(
+    content: dict[str, Any], write: Write, commands: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(content | {"decoding": {"lm": "nowhere.npz"}})
+    assert main(["sweep", str(path), "--plan"]) == 0
+    assert main(["sweep", str(path)]) == 1
+    assert "there is no file nowhere.npz" in capsys.readouterr().err
+    assert commands == []
+
+
 @pytest.mark.parametrize(
     ("decoding", "message"),
     [
         ({"trials": 3}, "decoding of .* needs the option lm"),
-        ({"lm": "nowhere.npz"}, "decoding.lm of .*: there is no file nowhere.npz"),
         ({"lm": "{model}", "trials": 0}, "decoding.trials must be at least 1, got 0"),
         ({"lm": "{model}", "beam": 3}, "beam"),
         ("words.npz", "decoding of .* must be a mapping of options"),
