@@ -68,7 +68,7 @@ def circumstances(runs: Sequence[ScoredRun]) -> list[str]:
     What is not known of a run is not compared.
     """
     lines = [f"{run.name}: training {state}." for run in runs if (state := unfinished(run))]
-    decoded = {run.name: decoding(run.scores, digests=True) for run in runs}
+    decoded = _decodings(runs)
     cuts = {run.name: _test_cuts(run.scores) for run in runs}
     data = {run.name: _data_of(run) for run in runs}
     commits = {run.name: short(record_of(run).get("commit")) for run in runs}
@@ -95,6 +95,18 @@ def _differing(values: Mapping[str, str]) -> str:
         if value != UNKNOWN:
             names.setdefault(value, []).append(name)
     return "; ".join(f"{', '.join(of)}: {value}" for value, of in names.items()) if len(names) > 1 else ""
+
+
+def _decodings(runs: Sequence[ScoredRun]) -> dict[str, str]:
+    """How the hypotheses of each run were made; where all are of beam searches, what these do not share."""
+    options = {run.name: decoding_options(run.scores) for run in runs}
+    known = [set(of_run.items()) for of_run in options.values() if of_run]
+    shared = set.intersection(*known) if len(known) > 1 else set()
+    differing = {
+        name: {option: value for option, value in of_run.items() if (option, value) not in shared}
+        for name, of_run in options.items()
+    }
+    return {name: _written(differing[name]) if options[name] else UNKNOWN for name in options}
 
 
 def _test_cuts(scores: Mapping[str, Any]) -> str:
@@ -130,17 +142,33 @@ def training_data(scores: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     return f"{described} of {place(root, 3)}" if root else described
 
 
-def decoding(scores: Mapping[str, Any], digests: bool = False) -> str:
-    """How hypotheses were made, as scores.json has it: a word, or options.
+def decoding(scores: Mapping[str, Any]) -> str:
+    """How hypotheses were made, as scores.json has it: a word, or options."""
+    return _written(decoding_options(scores, digests=False)) or UNKNOWN
+
+
+def decoding_options(scores: Mapping[str, Any], digests: bool = True) -> dict[str, str]:
+    """The decoder of a run and its options; empty where they are not known.
 
     Args:
-        scores: of a run.
+        scores: of the run.
         digests: tell files of one name apart by the beginning of their SHA-256.
     """
     found = scores.get("decoding")
-    if not isinstance(found, Mapping):
-        return str(found) if found else UNKNOWN
-    return ", ".join(f"{name} {_short_value(value, digests)}" for name, value in found.items() if value is not None)
+    if isinstance(found, Mapping):
+        return {str(name): _short_value(value, digests) for name, value in found.items() if value is not None}
+    return {"decoder": str(found)} if found else {}
+
+
+def _written(options: Mapping[str, str]) -> str:
+    """Options in a line; of a decoder that has none its name alone.
+
+    >>> _written({"decoder": "greedy"}), _written({"decoder": "beam", "alpha": "0.5"})
+    ('greedy', 'decoder beam, alpha 0.5')
+    """
+    if list(options) == ["decoder"]:
+        return options["decoder"]
+    return ", ".join(f"{name} {value}" for name, value in options.items())
 
 
 def _short_value(value: Any, digests: bool) -> str:

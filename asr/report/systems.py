@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.errors import InputError
-from asr.report.circumstances import block_of, config_of, decoding, listed, unfinished
+from asr.report.circumstances import block_of, config_of, decoding_options, listed, unfinished
 from asr.report.runs import ScoredRun
 from asr.score.scores import name_some
 
@@ -154,7 +154,7 @@ def _options(run: ScoredRun) -> dict[str, str] | None:
         return None
     for *blocks, option in OF_THE_RUN:
         block_of(config, blocks, run).pop(option, None)
-    return {**_flat(config), "decoding": decoding(run.scores, digests=True)}
+    return {**_flat(config), **{f"decoding.{name}": value for name, value in decoding_options(run.scores).items()}}
 
 
 def _flat(block: Mapping[Any, Any], within: str = "") -> dict[str, str]:

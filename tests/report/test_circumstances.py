@@ -54,7 +54,7 @@ def test_decoding_that_differs_is_stated_with_the_files_that_differ(make):
     ]
     assert circumstances(read_runs([runs[0], runs[2], runs[3]])) == []
     [said] = circumstances(read_runs([runs[1], make("e", decoding=beams[1])]))
-    assert said.endswith("b: decoder beam, lm 3gram.npz (11111111); e: decoder beam, lm 3gram.npz (22222222).")
+    assert said == "Decoding differs: b: lm 3gram.npz (11111111); e: lm 3gram.npz (22222222)."
 
 
 def test_training_data_and_commits_that_differ_are_stated(make):

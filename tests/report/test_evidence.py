@@ -268,7 +268,10 @@ def test_what_differs_beside_the_seed_of_runs_that_were_put_together_by_hand_is_
     wide = {**CONFIG, "model": {"encoder": {"class_path": "E", "size": 3}}, "seed": 1}
     runs = [make("a", heard(0.1, 1), CONFIG, seed=0), make("b", heard(0.1, 2), wide, seed=1, decoding="greedy")]
     printed = compare("--seeds-of", f"m={runs[0]},{runs[1]}", "--draws", "100")
-    assert "The runs of m differ beside the seed: decoding (–, greedy), model.encoder.size (null, 3)." in printed
+    assert (
+        "The runs of m differ beside the seed: decoding.decoder (null, greedy), model.encoder.size (null, 3)."
+        in printed
+    )
     alike = seeds(make, "grid", [0.1, 0.13])
     assert "beside the seed" not in compare("--seeds-of", f"m={alike[0]},{alike[1]}", "--draws", "100")
     bare = make("bare", heard(0.1, 3))
