@@ -220,7 +220,9 @@ class GridLSTM(nn.Module):
         padding = Padding.of(input, lengths, self.options.axes, self.options.bands)
         extents = tuple(input.shape[1:-1])
         options = self.options if self.training else replace(self.options, recurrent_dropout=0.0)
-        given = self._given(state, extents, padding.lengths, parameter.dtype)
+        scans = (self.num_layers, len(self.directions))
+        sizes = (self.options.width, self.options.memory_size)
+        given = checked_state(state, scans, extents, sizes, padding.lengths, parameter.dtype)
         products = product_type(input.device, parameter.dtype)
         engine = choose_engine(self.engine, options, input.device, products)
         with full_precision(input.device):
@@ -254,19 +256,6 @@ class GridLSTM(nn.Module):
     def _each_layer(self) -> list[ScanParameters]:
         """The parameters of every layer, which are the same for all if they are tied."""
         return cast(list[ScanParameters], list(self.layers)) * (self.num_layers // len(self.layers))
-
-    def _given(
-        self,
-        state: tuple[Tensor, Tensor | None] | None,
-        extents: tuple[int, ...],
-        lengths: Tensor,
-        dtype: torch.dtype,
-    ) -> GridState | None:
-        """The state that was given, after its checks."""
-        if state is None:
-            return None
-        leading = (self.num_layers, len(self.directions), lengths.shape[0], *extents[1:])
-        return checked_state(state, leading, (self.options.width, self.options.memory_size), lengths, dtype)
 
     def _entering(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """The first layer's input, and with an LSTM along depth the memory that enters there, (B, *extents, D, H)."""

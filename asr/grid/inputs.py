@@ -156,17 +156,19 @@ def checked_lengths(inputs: Tensor, lengths: Tensor | None, axes: int, bands: in
 
 
 def checked_state(
-    state: tuple[Tensor, Tensor | None],
-    leading: tuple[int, ...],
+    state: tuple[Tensor, Tensor | None] | None,
+    scans: tuple[int, int],
+    extents: Sequence[int],
     sizes: tuple[int, int],
     lengths: Tensor,
     dtype: torch.dtype,
-) -> GridState:
-    """A state that was given, with zeros where an utterance has no cell.
+) -> GridState | None:
+    """A state that was given, with zeros where an utterance has no cell; None if none was.
 
     Args:
-        state: hidden and memory.
-        leading: (num_layers, D, B, *extents[1:]).
+        state: hidden and memory, (num_layers, D, B, *extents[1:], size) each.
+        scans: num_layers and D.
+        extents: of the grid.
         sizes: of hidden and memory vectors; memory may have a size of 0, and is then None.
         lengths: (B, A).
         dtype: what it is converted to.
@@ -174,11 +176,14 @@ def checked_state(
     Raises:
         ValueError: it is no pair of tensors, a shape, type or device is wrong, or memory is missing or superfluous.
     """
+    if state is None:
+        return None
     if lengths.shape[1] == 0:
         raise ValueError("state must be None with axes=0: there is no axis that it could enter along")
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         length = f" of length {len(state)}" if isinstance(state, (tuple, list, Tensor)) else ""
         raise ValueError(f"state must be a pair of hidden and memory, got {type(state).__name__}{length}")
+    leading = (*scans, lengths.shape[0], *extents[1:])
     padded = ~real_cells(leading[3:], lengths[:, 1:]).unsqueeze(-1)
     checked = []
     for name, tensor, size in zip(("hidden", "memory"), state, sizes, strict=True):

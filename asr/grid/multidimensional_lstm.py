@@ -191,7 +191,9 @@ class MultidimensionalLSTM(nn.Module):
         padding = Padding.of(input, lengths, self.options.axes, self.options.bands)
         extents = tuple(input.shape[1:-1])
         options = self.options if self.training else replace(self.options, recurrent_dropout=0.0)
-        given = self._given(state, extents, padding.lengths, parameter.dtype)
+        scans = (self.num_layers, len(self.directions))
+        sizes = (self.options.width, self.options.hidden_size)
+        given = checked_state(state, scans, extents, sizes, padding.lengths, parameter.dtype)
         products = product_type(input.device, parameter.dtype)
         engine = choose_engine(self.engine, options, input.device, products)
         with full_precision(input.device):
@@ -215,19 +217,6 @@ class MultidimensionalLSTM(nn.Module):
         state = GridState.of(left)
         assert state is not None
         return x, state
-
-    def _given(
-        self,
-        state: tuple[Tensor, Tensor | None] | None,
-        extents: tuple[int, ...],
-        lengths: Tensor,
-        dtype: torch.dtype,
-    ) -> GridState | None:
-        """The state that was given, after its checks."""
-        if state is None:
-            return None
-        leading = (self.num_layers, len(self.directions), lengths.shape[0], *extents[1:])
-        return checked_state(state, leading, (self.options.width, self.options.hidden_size), lengths, dtype)
 
     def _mask(self, x: Tensor, options: MultidimensionalOptions) -> Tensor | None:
         """One layer's mask of recurrent dropout, (D, B, A, P)."""
