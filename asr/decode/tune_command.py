@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from asr.data.cuts import read_cuts, text_of
 from asr.decode.commands import origin_of, reference_normalizer
 from asr.decode.log_probs import Origin, read_log_probs, tokens_digest, write_log_probs
-from asr.decode.options import DecodingOptions, add_decoding_arguments, decoding_of
+from asr.decode.options import DECODER_FILE, DecodingOptions, add_decoding_arguments, decoding_of
 from asr.decode.outputs import Outputs, output_folder, recorded_root, split_manifest
 from asr.decode.pool import ReaderPool
 from asr.decode.prediction import Resources, Wanted, decode
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
     for name in edges(trials):
         print(f"note: the best {name} is at the edge of what was tried", file=sys.stderr)
     record = _record(loaded, manifest, cuts, trials, start) | {"seed": None if grid else options.seed}
-    target = Path(options.config) if options.config else folder / "decoder.json"
+    target = Path(options.config) if options.config else folder / DECODER_FILE
     write_json(target, record)
     print(f"wrote {target}")
     return 0

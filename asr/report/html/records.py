@@ -12,7 +12,7 @@ from lhotse import MonoCut
 from asr.data.cuts import read_cuts, speaker_of
 from asr.decode.hypotheses import read_hypotheses
 from asr.errors import InputError
-from asr.files import read_json
+from asr.report.circumstances import record_of
 from asr.report.compare import Comparison
 from asr.report.html.conditions import Conditions, read_conditions, side_by_side
 from asr.report.rescored import Rescored
@@ -139,15 +139,12 @@ def _read_run(rescored: Rescored, conditions: Conditions) -> RunRecord:
     utterances = {one.id: one for one in rescored.scores.utterances} if rescored.scores else {}
     missing = [] if utterances else [f"{rescored.reason}: its errors are counted in the table only"]
     curve: tuple[Epoch, ...] = ()
-    record: Any = {}
     if (run.folder / "metrics.csv").is_file():
         curve = read_curve(run.folder / "metrics.csv")
-    if (run.folder / "run.json").is_file():
-        record = read_json(run.folder / "run.json")
     if not curve:
         missing.append("no metrics.csv with epochs: no learning curve")
     missing += [conditions.missing] if conditions.missing else []
-    return RunRecord(run, utterances, curve, record if isinstance(record, dict) else {}, tuple(missing), conditions)
+    return RunRecord(run, utterances, curve, record_of(run), tuple(missing), conditions)
 
 
 def read_curve(path: Path) -> tuple[Epoch, ...]:
