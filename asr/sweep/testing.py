@@ -57,6 +57,6 @@ def to_do(sweep: Sweep, place: RunPlace) -> Iterator[tuple[str, Sequence[str]]]:
 def _tuned(decoder: Path, decoding: Decoding) -> bool:
     """Whether the decoder was tuned with this language model, as it is now."""
     try:
-        return read_decoder(decoder).lm == decoding.lm
+        return read_decoder(decoder).lm == str(Path(decoding.lm))
     except InputError:
         return False
