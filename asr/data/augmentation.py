@@ -11,18 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torchaudio
-from lhotse import MonoCut
 from torch import Tensor
 
-from asr.data.cuts import check_sample_rates, load_waveform, read_cuts
 from asr.data.features import FeatureConfig
+from asr.data.noise import Noises, mix_noise
 from asr.errors import InputError
 from asr.randomness import generator
 
 WARPED_SHARE = 0.8
 """Of the upper edge of the mel filters: frequencies above it are squeezed when those below are multiplied."""
-SILENT_NOISE_TRIES = 10
-"""Stretches of noise that are tried before digital silence is an error."""
+TELEPHONE_RATE = 8000
+"""In Hz, of telephones before wide-band speech."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,11 @@ class AugmentationConfig:
         time_masks: number of masks over time; 0 switches them off.
         time_mask_frames: widest time mask, in frames.
         time_mask_fraction: widest time mask as a fraction of the utterance, so that short ones keep most of theirs.
-        noise: manifests of lhotse cuts that are mixed into the speech; their text, if any, is ignored.
+        noise: what is mixed into the speech, one source at a time: "white", "pink" (made), or manifests of lhotse
+            cuts, whose text, if any, is ignored.
         noise_probability: of mixing noise into an utterance.
         noise_snr: lowest and highest signal-to-noise ratio in dB, drawn uniformly.
+        telephone_probability: of leaving nothing above 4 kHz in an utterance, as a sample rate of 8 kHz does.
         volume_decibels: gains are drawn uniformly from minus to plus this many dB; 0 switches it off.
     """
 
@@ -55,6 +56,7 @@ class AugmentationConfig:
     noise: tuple[str, ...] = ()
     noise_probability: float = 0.5
     noise_snr: tuple[float, float] = (5.0, 20.0)
+    telephone_probability: float = 0.0
     volume_decibels: float = 0.0
 
     def __post_init__(self) -> None:
@@ -68,7 +70,7 @@ class AugmentationConfig:
                 raise InputError(f"augmentation.{name} must not be negative, got {getattr(self, name)}")
         if not 0 <= self.frequency_warp <= 0.5:
             raise InputError(f"augmentation.frequency_warp must be from 0 to 0.5, got {self.frequency_warp}")
-        for name in ("time_mask_fraction", "noise_probability"):
+        for name in ("time_mask_fraction", "noise_probability", "telephone_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"augmentation.{name} must be from 0 to 1, got {getattr(self, name)}")
         if self.noise_snr[0] > self.noise_snr[1]:
@@ -76,8 +78,9 @@ class AugmentationConfig:
 
     @property
     def changes_audio(self) -> bool:
-        """Whether noise or volume is varied, which features stored beforehand cannot follow."""
-        return bool(self.noise and self.noise_probability) or self.volume_decibels > 0
+        """Whether noise, bandwidth or volume is varied, which features stored beforehand cannot follow."""
+        noisy = bool(self.noise and self.noise_probability)
+        return noisy or self.telephone_probability > 0 or self.volume_decibels > 0
 
 
 NO_AUGMENTATION = AugmentationConfig(speed_factors=(1.0,), frequency_masks=0, time_masks=0)
@@ -105,13 +108,10 @@ def change_speed(waveform: Tensor, factor: float) -> Tensor:
     return resampled
 
 
-def mix_noise(speech: Tensor, noise: Tensor, snr: float) -> Tensor:
-    """Speech (N,) + gain * noise (N,), the gain such that 10 log10(power of speech / power of scaled noise) = `snr` dB.
-
-    Powers are means of squares over all N samples. Silent speech stays silent; the noise must not be silent.
-    """
-    speech_power, noise_power = (float(x.double().square().mean()) for x in (speech, noise))
-    return speech + noise * math.sqrt(speech_power / noise_power * 10 ** (-snr / 10))
+def narrow_band(waveform: Tensor, sample_rate: int, rate: int = TELEPHONE_RATE) -> Tensor:
+    """Samples (N,) at `sample_rate` Hz, resampled to `rate` and back: nothing above rate / 2 is left."""
+    low = torchaudio.functional.resample(waveform, sample_rate, rate)
+    return torchaudio.functional.resample(low, rate, sample_rate)[: len(waveform)]
 
 
 def warp_frequencies(features: Tensor, factor: float, config: FeatureConfig) -> Tensor:
@@ -176,12 +176,7 @@ class Augmentation:
         self.spectrum = features
         self.sample_rate = features.sample_rate
         self._speeds: tuple[int, dict[str, float]] = (-1, {})  # an epoch, and what was drawn in it
-        self._noises: list[MonoCut] = []
-        if config.noise_probability > 0:
-            for path in config.noise:
-                noises = read_cuts(path, transcribed=False)
-                check_sample_rates(path, noises, self.sample_rate)
-                self._noises.extend(noises)
+        self._noises = Noises(config.noise if config.noise_probability > 0 else (), self.sample_rate)
 
     def _generator(self, epoch: int, utterance_id: str, purpose: str) -> np.random.Generator:
         return generator(self.seed, "augmentation", purpose, epoch, utterance_id)
@@ -200,7 +195,7 @@ class Augmentation:
         return known[utterance_id]
 
     def waveform(self, waveform: Tensor, epoch: int, utterance_id: str) -> Tensor:
-        """Samples (N,) -> the same at another speed, with noise, at another volume.
+        """Samples (N,) -> the same at another speed, with noise, over a telephone, at another volume.
 
         Raises:
             InputError: a noise file cannot be used.
@@ -210,26 +205,14 @@ class Augmentation:
         if self._noises:
             rng = self._generator(epoch, utterance_id, "noise")
             if rng.random() < config.noise_probability:
-                noise = self._noise(len(waveform), rng)
+                noise = self._noises.draw(len(waveform), rng)
                 waveform = mix_noise(waveform, noise, rng.uniform(*config.noise_snr))
+        if self._generator(epoch, utterance_id, "telephone").random() < config.telephone_probability:
+            waveform = narrow_band(waveform, self.sample_rate)
         if config.volume_decibels > 0:
             gain = self._generator(epoch, utterance_id, "volume").uniform(-1, 1) * config.volume_decibels
             waveform = waveform * 10 ** (gain / 20)
         return waveform
-
-    def _noise(self, num_samples: int, rng: np.random.Generator) -> Tensor:
-        """A stretch of a noise, repeated if it is too short."""
-        for _ in range(SILENT_NOISE_TRIES):
-            cut = self._noises[int(rng.integers(len(self._noises)))]
-            offset = rng.uniform(0, max(0.0, cut.duration - num_samples / self.sample_rate))
-            duration = min(num_samples / self.sample_rate, cut.duration - offset)
-            noise = load_waveform(cut.truncate(offset=offset, duration=duration, preserve_id=True), self.sample_rate)
-            if noise.any():
-                return torch.from_numpy(np.resize(noise, num_samples))
-        raise InputError(
-            f"noise {cut.id!r} from {offset:.3f} s on is silence, like {SILENT_NOISE_TRIES - 1} stretches drawn "
-            "before it; remove silent cuts from augmentation.noise"
-        )
 
     def warped(self, features: Tensor, epoch: int, utterance_id: str) -> Tensor:
         """Features (T, M) before normalisation -> the same with their frequencies multiplied."""

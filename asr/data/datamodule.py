@@ -68,7 +68,8 @@ class SpeechDataModule(pl.LightningDataModule):
         num_workers: processes that load training batches, and as many for validation; 0 loads in the training process.
         seed: of the order of the batches and of augmentation.
         storage: "on_the_fly" computes features whenever they are needed; "stored" computes those of train and dev
-            once for each speed factor, and reads them back (half precision). Noise and volume need "on_the_fly".
+            once for each speed factor, and reads them back (half precision). Noise, telephones and volume need
+            "on_the_fly".
         storage_folder: where computed features and statistics are kept; by default `features` in the root.
         infeasible: what to do with utterances of train and dev that are too short for CTC to align with their text:
             "error" names them and stops, "drop" names them and leaves them out.
@@ -121,8 +122,8 @@ class SpeechDataModule(pl.LightningDataModule):
             raise InputError("data.train names no split")
         if self.storage == "stored" and self.augmentation.changes_audio:
             raise InputError(
-                "data.storage 'stored' cannot vary what is in the audio: set data.augmentation.noise to [] and "
-                "volume_decibels to 0, or data.storage to 'on_the_fly'"
+                "data.storage 'stored' cannot vary what is in the audio: set data.augmentation.noise to [], "
+                "telephone_probability and volume_decibels to 0, or data.storage to 'on_the_fly'"
             )
 
     # What models and checkpoints take from the data, usable as soon as the object exists.

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torchaudio
 from torch import Tensor
 
-from asr.data.augmentation import change_speed, mix_noise
+from asr.data.augmentation import change_speed, narrow_band
+from asr.data.noise import COLOURS, coloured_noise, mix_noise
 from asr.errors import InputError
 from asr.randomness import generator
 
-NOISES = ("white", "pink", "babble")
+NOISES = (*COLOURS, "babble")
 """Kinds of noise that are made; any other name is a manifest of cuts."""
 VOICES = 6
 """Utterances that are added up to babble, of which each is as loud as the others."""
@@ -59,11 +59,7 @@ def through_rate(rate: int, sample_rate: int) -> Condition:
     if not 1000 <= rate < sample_rate:
         raise InputError(f"--rate must be at least 1000 and below the model's {sample_rate} Hz, got {rate}")
 
-    def change(waveform: Tensor, name: str) -> Tensor:
-        low = torchaudio.functional.resample(waveform, sample_rate, rate)
-        return torchaudio.functional.resample(low, rate, sample_rate)[: len(waveform)]
-
-    return Condition(f"{rate} Hz", change)
+    return Condition(f"{rate} Hz", lambda waveform, name: narrow_band(waveform, sample_rate, rate))
 
 
 def with_noise(kind: str, snr: float, seed: int, voices: Voices, speakers: Mapping[str, str | None]) -> Condition:
@@ -89,7 +85,7 @@ def with_noise(kind: str, snr: float, seed: int, voices: Voices, speakers: Mappi
             others = [other for other in voices if other != name and _different(speakers, other, name)]
             noise = babble([voices[other] for other in _some(others, rng, name)], len(waveform))
         else:
-            noise = coloured_noise(len(waveform), rng, exponent=0.0 if kind == "white" else 1.0)
+            noise = coloured_noise(len(waveform), rng, COLOURS[kind])
         return mix_noise(waveform, noise, snr)
 
     return Condition(f"{kind} {snr:g} dB", change)
@@ -105,15 +101,6 @@ def with_recorded_noise(name: str, noises: Sequence[Tensor], snr: float, seed: i
         return mix_noise(waveform, _repeated(noise[start:], len(waveform)), snr)
 
     return Condition(f"{name} {snr:g} dB", change)
-
-
-def coloured_noise(length: int, rng: np.random.Generator, exponent: float) -> Tensor:
-    """Gaussian noise (N,) of unit power with a power density proportional to 1 / frequency^exponent."""
-    spectrum = np.fft.rfft(rng.standard_normal(length))
-    frequency = np.arange(len(spectrum), dtype=float)
-    frequency[0] = 1.0
-    shaped = np.fft.irfft(spectrum * frequency ** (-exponent / 2), length)
-    return torch.from_numpy((shaped / np.sqrt(np.mean(shaped**2))).astype(np.float32))
 
 
 def babble(voices: Sequence[Tensor], length: int) -> Tensor:

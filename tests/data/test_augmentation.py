@@ -14,11 +14,11 @@ from asr.data.augmentation import (
     AugmentationConfig,
     change_speed,
     mask_features,
-    mix_noise,
     samples_at_speed,
     warp_frequencies,
 )
 from asr.data.features import FeatureConfig, LogMel
+from asr.data.noise import coloured_noise, mix_noise
 from asr.errors import InputError
 from asr.randomness import generator
 
@@ -226,6 +226,53 @@ def test_different_stretches_of_a_noise_are_used(noisy: dict[str, Any]) -> None:
     assert len({float((augmentation.waveform(speech, epoch, "u") - speech)[0]) for epoch in range(10)}) > 5
 
 
+def octave(samples: torch.Tensor, high: float, rate: float = 16000) -> float:
+    """The power between half of `high` and `high` Hz."""
+    density = torch.fft.rfft(samples.double()).abs() ** 2
+    bins = [round(edge / rate * len(samples)) for edge in (high / 2, high)]
+    return float(density[bins[0] : bins[1]].sum())
+
+
+def test_white_noise_has_equal_power_in_all_hertz_and_pink_noise_in_all_octaves() -> None:
+    white = coloured_noise(1 << 18, generator("w"), 0.0)
+    pink = coloured_noise(1 << 18, generator("p"), 1.0)
+    assert octave(white, 2000) / octave(white, 4000) == pytest.approx(0.5, rel=0.05)
+    assert octave(pink, 2000) / octave(pink, 4000) == pytest.approx(1.0, rel=0.05)
+
+
+@pytest.mark.parametrize(("colour", "ratio"), [("white", 0.5), ("pink", 1.0)])
+def test_noise_can_be_made(colour: str, ratio: float) -> None:
+    augmentation = make(AugmentationConfig(**PLAIN, noise=(colour,), noise_probability=1.0, noise_snr=(10.0, 10.0)))
+    speech = torch.from_numpy(white_noise(160_000, seed=1))
+    added = augmentation.waveform(speech, 0, "u") - speech
+    assert snr(speech, added) == pytest.approx(10, abs=1e-3)
+    assert octave(added, 2000) / octave(added, 4000) == pytest.approx(ratio, rel=0.1)
+    assert torch.equal(augmentation.waveform(speech, 0, "u") - speech, added)
+    assert not torch.equal(augmentation.waveform(speech, 1, "u") - speech, added)
+
+
+def test_each_source_of_noise_is_drawn_as_often_as_the_others(write_cuts: WriteCuts) -> None:
+    manifest = write_cuts({name: white_noise(4000, amplitude=0.0) + 0.5 for name in "abc"}, name="noise")  # constant
+    augmentation = make(AugmentationConfig(**PLAIN, noise=(str(manifest), "white"), noise_probability=1.0))
+    speech = torch.from_numpy(white_noise(1000, seed=1))
+    added = [augmentation.waveform(speech, epoch, "u") - speech for epoch in range(200)]
+    constant = sum(float(noise.std()) < 1e-4 * float(noise.abs().mean()) for noise in added)
+    assert 72 <= constant <= 128  # 4 standard deviations of a fair coin
+
+
+def test_over_a_telephone_nothing_is_left_above_4_khz() -> None:
+    speech = torch.from_numpy(white_noise(16000, seed=1))
+    heard = [
+        make(AugmentationConfig(**PLAIN, telephone_probability=0.5)).waveform(speech, epoch, "u")
+        for epoch in range(100)
+    ]
+    narrow = [waveform for waveform in heard if not torch.equal(waveform, speech)]
+    assert 30 <= len(narrow) <= 70
+    for waveform in narrow:
+        assert octave(waveform, 8000) < 0.02 * octave(speech, 8000)
+        assert octave(waveform, 2000) == pytest.approx(octave(speech, 2000), rel=0.01)
+
+
 def test_volume_changes_by_at_most_the_configured_decibels() -> None:
     augmentation = make(AugmentationConfig(**PLAIN, volume_decibels=6.0))
     speech = torch.from_numpy(white_noise(1000))
@@ -295,6 +342,7 @@ def test_a_noise_manifest_that_is_never_used_is_not_read() -> None:
         ({"time_masks": -1}, "time_masks must not be negative, got -1"),
         ({"time_mask_fraction": 1.5}, "time_mask_fraction must be from 0 to 1, got 1.5"),
         ({"noise_probability": -0.1}, "noise_probability"),
+        ({"telephone_probability": 2.0}, "telephone_probability must be from 0 to 1, got 2.0"),
         ({"noise_snr": (20.0, 5.0)}, r"noise_snr must be \[lowest, highest\], got \[20.0, 5.0\]"),
     ],
 )

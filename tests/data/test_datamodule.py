@@ -199,7 +199,11 @@ def test_stored_features_read_no_audio(root: Path) -> None:
 
 
 def test_stored_features_contradict_noise_and_volume(root: Path) -> None:
-    for config in (AugmentationConfig(volume_decibels=3.0), AugmentationConfig(noise=("musan.jsonl.gz",))):
+    for config in (
+        AugmentationConfig(volume_decibels=3.0),
+        AugmentationConfig(telephone_probability=0.1),
+        AugmentationConfig(noise=("musan.jsonl.gz",)),
+    ):
         with pytest.raises(InputError, match="data.storage 'stored' cannot vary"):
             make(root, storage="stored", augmentation=config)
     make(root, storage="stored", augmentation=AugmentationConfig(noise=("musan.jsonl.gz",), noise_probability=0.0))
