@@ -24,6 +24,10 @@ FORMAT = 1
 """Version of the plain-data description; a file with a higher one is refused."""
 
 
+OF_THIS_MACHINE = ("source", "sha256", "data_root")
+"""What is known of a model where it was trained, and is not exported."""
+
+
 NEEDED = ("description", "state_dict")
 """What a checkpoint must hold to be used."""
 
@@ -246,11 +250,14 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def export_model(loaded: LoadedModel, folder: Path | str, half: bool = False) -> None:
-    """Write `model.safetensors` (float32, or float16 when `half`) and `model.json` into `folder`."""
+    """Write `model.safetensors` (float32, or float16 when `half`) and `model.json` into `folder`.
+
+    What is known of its training is kept, but for paths of this machine: an export is made to be given away.
+    """
     folder = Path(folder)
     dtype = torch.float16 if half else torch.float32
     weights = {n: w.detach().cpu().to(dtype).contiguous() for n, w in loaded.model.state_dict().items()}
     with atomic_writer(folder / "model.safetensors") as file:
         file.write(save(weights))
-    metadata = {key: value for key, value in loaded.metadata.items() if key not in ("source", "sha256")}
+    metadata = {key: value for key, value in loaded.metadata.items() if key not in OF_THIS_MACHINE}
     write_json(folder / "model.json", {"description": loaded.description.to_dict(), "metadata": metadata})

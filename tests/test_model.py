@@ -87,10 +87,11 @@ def test_an_export_computes_what_the_model_did(tmp_path: Path, half: bool, toler
     assert exported.description == description
 
 
-def test_metadata_travels_with_an_export(tmp_path: Path) -> None:
+def test_metadata_travels_with_an_export_but_for_paths_of_the_machine(tmp_path: Path) -> None:
     description = make_description()
     loaded = load_model(write_checkpoint(tmp_path / "a.ckpt", description.build(), description))
-    export_model(LoadedModel(*loaded[:4], {"name": "demo", "source": "a.ckpt", "sha256": "0"}), tmp_path / "out")
+    known = {"name": "demo", "source": "a.ckpt", "sha256": "0", "data_root": "/home/somebody/data"}
+    export_model(LoadedModel(*loaded[:4], known), tmp_path / "out")
     metadata = load_model(tmp_path / "out").metadata
     weights = tmp_path / "out" / "model.safetensors"
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()

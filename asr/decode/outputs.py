@@ -39,7 +39,7 @@ class Outputs:
 def recorded_root(loaded: LoadedModel, model_path: Path) -> Path | None:
     """The prepared corpus that the model was trained on; None if that is not recorded.
 
-    It stands in the metadata of run folders and exported models, and for a checkpoint in the run.json of its run.
+    It stands in the run.json of a run folder, or of a checkpoint's; an export knows none.
     """
     root = loaded.metadata.get("data_root")
     record = model_path.parent.parent / "run.json"
