@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from asr.errors import InputError
-from asr.files import read_jsonl
+from asr.files import read_jsonl, sha256_of
 from asr.lm.model import SPACE
 from asr.text import LOWER_1, Normalizer
 
@@ -84,12 +84,14 @@ class Exclusion(NamedTuple):
         transcripts: there, different ones.
         found: of these, those that occurred in the text.
         sentences: of the text, that were left out because of them.
+        sha256: of that file, so that a model tells what it was built without.
     """
 
     path: str
     transcripts: int
     found: int
     sentences: int
+    sha256: str
 
 
 def without_held_out(
@@ -114,6 +116,6 @@ def without_held_out(
         transcripts = {LOWER_1(normalize(text)) for text in read_sentences(path)}
         removed = [number for number in kept if keys[number] in transcripts]
         found = transcripts.intersection(keys)
-        exclusions.append(Exclusion(str(path), len(transcripts), len(found), len(removed)))
+        exclusions.append(Exclusion(str(path), len(transcripts), len(found), len(removed), sha256_of(path)))
         kept = [number for number in kept if keys[number] not in transcripts]
     return [sentences[number] for number in kept], exclusions

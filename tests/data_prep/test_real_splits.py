@@ -4,13 +4,19 @@ What is compared comes from the files themselves: a FLAC file's header holds the
 """
 
 import gzip
+import hashlib
 import itertools
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from asr.cli import main as asr_main
+from asr.lm.sentences import read_sentences, without_held_out
+from asr.lm.storage import read_model
+from asr.text import VERBATIM_1
 from data_prep.cli import main
 
 AN4_SPEAKERS = {"train": 66, "dev": 8, "test": 10}
@@ -84,3 +90,32 @@ def test_an4_keeps_its_official_test_set_whole(an4: Path, corpora: Path) -> None
     listed = (corpora / "an4" / "etc" / "an4_test.fileids").read_text(encoding="utf-8").split()
     assert {row["id"] for row in rows(an4, "test")} == {line.rsplit("/", 1)[-1] for line in listed}
     assert {split: len(speakers(an4, split)) for split in AN4_SPEAKERS} == AN4_SPEAKERS
+
+
+def test_no_sentence_of_dev_or_test_is_left_in_a_language_model_and_what_is_left_out_is_stated(
+    an4: Path, tmp_path: Path
+) -> None:
+    manifests = {split: an4 / f"{split}.jsonl.gz" for split in ("train", "dev", "test")}
+    text, held_out = read_sentences(manifests["train"]), [manifests["dev"], manifests["test"]]
+    kept, _ = without_held_out(text, held_out, VERBATIM_1)
+    known = Counter(texts(an4, "train"))
+    dev, test = set(texts(an4, "dev")), set(texts(an4, "test"))
+    assert Counter(kept) == Counter({text: n for text, n in known.items() if text not in dev | test})
+
+    model = tmp_path / "lm.npz"
+    arguments = ["lm", "build", str(manifests["train"]), "-o", str(model), "--exclude", *map(str, held_out)]
+    assert asr_main(arguments) == 0
+    record = read_model(model).record
+    counted_at = {"dev": dev, "test": test - dev}  # a sentence counts at the first file that has it
+    assert record["excluded"] == [
+        {
+            "path": f"{split}.jsonl.gz",
+            "transcripts": len(transcripts),
+            "found": len(transcripts & known.keys()),
+            "sentences": sum(known[text] for text in counted_at[split]),
+            "sha256": hashlib.sha256(manifests[split].read_bytes()).hexdigest(),
+        }
+        for split, transcripts in (("dev", dev), ("test", test))
+    ]
+    assert all(entry["found"] for entry in record["excluded"]), "AN4's splits share sentences"
+    assert record["sentences"] == len(kept) == sum(known.values()) - sum(e["sentences"] for e in record["excluded"])
