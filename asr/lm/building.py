@@ -11,7 +11,7 @@ from asr.lm.counts import count_ngrams, vocabulary_of, with_special
 from asr.lm.kneser_ney import Discounts, estimate
 from asr.lm.model import NGramModel
 from asr.lm.pruning import assemble
-from asr.lm.sentences import Unit, read_sentences, split, without_held_out
+from asr.lm.sentences import Unit, is_manifest, read_sentences, split, without_held_out
 from asr.text import normalizer
 
 
@@ -25,7 +25,8 @@ class BuildOptions:
         cutoffs: n-grams of order n that occur `cutoffs[n - 1]` times or less are left out; the last number holds for
             the orders above too.
         threshold: n-grams that lower the perplexity by a smaller part than this are left out.
-        vocabulary: a file with a word a line (its first field); other words count as `<unk>`.
+        vocabulary: a file with a word a line (its first field), or a manifest, of whose transcripts all words are
+            known; other words count as `<unk>`.
         min_count: words that occur less often count as `<unk>`.
         max_words: only the most frequent are words.
         normalizer: of the text.
@@ -112,7 +113,12 @@ def build_from_units(sentences: Sequence[Sequence[str]], options: BuildOptions) 
 def _vocabulary(sentences: Sequence[Sequence[str]], options: BuildOptions) -> list[str]:
     if options.vocabulary is None:
         return vocabulary_of(sentences, options.min_count, options.max_words)
-    words = {line.split()[0] for line in read_sentences(options.vocabulary)}
+    lines = read_sentences(options.vocabulary)
+    if is_manifest(options.vocabulary):
+        normalize = normalizer(options.normalizer)
+        words = {word for line in lines for word in normalize(line).split()}
+    else:
+        words = {line.split()[0] for line in lines}
     if not words:
         raise InputError(f"{options.vocabulary} has no words")
     return sorted(words)

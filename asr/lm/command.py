@@ -186,7 +186,11 @@ def _build_parser() -> argparse.ArgumentParser:
         help="leave out n-grams that lower the perplexity by a smaller part (relative-entropy pruning), such as 1e-7",
     )
     words = parser.add_mutually_exclusive_group()
-    words.add_argument("--vocabulary", metavar="FILE", help="the words, one a line; all others are <unk>")
+    words.add_argument(
+        "--vocabulary",
+        metavar="FILE",
+        help="the words, one a line, or a manifest: those of its transcripts; all others are <unk>",
+    )
     words.add_argument("--min-count", type=int, default=1, metavar="N", help="words that occur less often are <unk>")
     words.add_argument("--max-words", type=int, metavar="N", help="only the N most frequent are words, others <unk>")
     parser.add_argument(

@@ -15,6 +15,11 @@ Unit = Literal["word", "character"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
 
+def is_manifest(path: Path | str) -> bool:
+    """Whether a file is one of transcripts (`*.jsonl`, `*.jsonl.gz`), and not one of text."""
+    return Path(path).name.endswith((".jsonl", ".jsonl.gz"))
+
+
 def read_sentences(path: Path | str) -> list[str]:
     """The sentences of a file, empty ones left out.
 
@@ -26,7 +31,7 @@ def read_sentences(path: Path | str) -> list[str]:
     """
     path = Path(path)
     texts: Iterable[str]
-    if path.name.endswith((".jsonl", ".jsonl.gz")):
+    if is_manifest(path):
         texts = (text for number, row in enumerate(read_jsonl(path), start=1) for text in _texts(row, path, number))
     else:
         texts = _lines(path)

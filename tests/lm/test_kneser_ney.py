@@ -178,6 +178,12 @@ def test_vocabularies_are_the_most_frequent_words(tmp_path):
     assert 0 < probability(of_file, (), "Z") < probability(of_file, (), "A")
 
 
+def test_a_vocabulary_of_transcripts_holds_all_their_words(tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"text": "b yes"}\n{"text": "no"}\n')
+    options = BuildOptions(vocabulary=str(tmp_path / "train.jsonl"), normalizer="english/1")
+    assert build_from_units([["B", "A"]], options)[0].words[3:] == ("B", "NO", "YES")
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
