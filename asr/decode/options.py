@@ -113,10 +113,17 @@ def decoding_from_dict(data: Any, where: str, folder: Path | None = None) -> Dec
     for name in ("lm", "char_lm", "lexicon"):
         if isinstance(data.get(name), dict):
             values[name] = _same_file(data[name], f"{where}, {name}", folder)
-    try:
-        return DecodingOptions(**values)
-    except (TypeError, AttributeError) as error:
-        raise InputError(f"{where} holds no options of a decoder: {error}") from error
+    for name, value in values.items():
+        _check_type(value, known[name], f"{where}: {name}")
+    return DecodingOptions(**values)
+
+
+def _check_type(value: Any, kind: Any, where: str) -> None:
+    """Refuse what JSON may hold and an option may not; a whole number is a number too, and a truth value is none."""
+    kinds = float | int if kind is float else kind
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
+        names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+        raise InputError(f"{where} must be {names.get(kind, 'a file with its SHA-256, or null')}, got {value!r}")
 
 
 def _same_file(record: dict[str, Any], where: str, folder: Path | None) -> str:
@@ -194,6 +201,18 @@ def packed_decoder(model: Path | str) -> Path | None:
     return file if (Path(model) / "model.json").is_file() and file.is_file() else None
 
 
+def decoder_file(options: argparse.Namespace, model: Path | str | None = None) -> Path | None:
+    """The decoder.json that a command line uses: that of --decoder-config, or else the one that `model` holds.
+
+    Greedy decoding has nothing that such a file could set.
+    """
+    if options.decoder == "greedy":
+        return None
+    if options.decoder_config is not None:
+        return Path(options.decoder_config)
+    return packed_decoder(model) if model is not None and options.decoder in (None, "beam") else None
+
+
 def decoding_of(options: argparse.Namespace, model: Path | str | None = None) -> DecodingOptions:
     """The options given on a command line, on top of those of --decoder-config, or of those that `model` holds.
 
@@ -202,9 +221,7 @@ def decoding_of(options: argparse.Namespace, model: Path | str | None = None) ->
     """
     names = [field.name for field in fields(DecodingOptions)]
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    config = options.decoder_config
-    if config is None and model is not None and given.get("decoder", "beam") == "beam":
-        config = packed_decoder(model)
+    config = decoder_file(options, model)
     if config:
         return replace(read_decoder(config), **given)
     if "decoder" not in given and set(given) & {"lm", "char_lm", "lexicon"}:

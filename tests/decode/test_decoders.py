@@ -143,9 +143,24 @@ def test_a_decoder_json_gives_its_options_back_and_names_a_changed_file(tmp_path
         read_decoder(tmp_path / "decoder.json")
 
 
-@pytest.mark.parametrize("data", [None, [], {"beams": 3}, {"beam": "many"}])
-def test_what_is_no_decoder_json_is_refused(data):
-    with pytest.raises(InputError, match="FILE"):
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (None, "FILE holds no options"),
+        ([], "FILE holds no options"),
+        ({"beams": 3}, "FILE has options that no decoder has: beams"),
+        ({"beam": "many"}, "FILE: beam must be a whole number, got 'many'"),
+        ({"beam": 2.5}, "FILE: beam must be a whole number, got 2.5"),
+        ({"alpha": None}, "FILE: alpha must be a number, got None"),
+        ({"char_alpha": "0.5"}, "FILE: char_alpha must be a number, got '0.5'"),
+        ({"beta": True}, "FILE: beta must be a number, got True"),
+        ({"look_ahead": 1}, "FILE: look_ahead must be true or false, got 1"),
+        ({"decoder": None}, "FILE: decoder must be a text, got None"),
+        ({"lm": 3}, "FILE: lm must be a file with its SHA-256, or null, got 3"),
+    ],
+)
+def test_what_is_no_decoder_json_is_refused(data, named):
+    with pytest.raises(InputError, match=named):
         decoding_from_dict(data, "FILE")
 
 
