@@ -8,6 +8,7 @@ from torch import Tensor
 from asr.data.features import FeatureConfig, LogMel
 from asr.data.tokens import CharacterTokenizer
 from asr.encoders.contract import Encoder
+from asr.files import write_json
 from asr.model import CTCModel, LoadedModel, ModelDescription, export_model
 
 BINS = {"A": (13, 16), "B": (23, 27), "C": (38, 41)}
@@ -67,3 +68,13 @@ def export_tone_reader(folder: Path, normalizer: str = "verbatim/1") -> Path:
     """Write the recogniser as an exported model."""
     export_model(tone_reader(normalizer=normalizer), folder)
     return folder
+
+
+def write_run(run: Path, root: Path) -> Path:
+    """A run folder as training leaves it."""
+    loaded = tone_reader()
+    write_json(run / "run.json", {"name": "tones", "seed": 3, "data_root": str(root)})
+    (run / "checkpoints").mkdir()
+    weights = {f"model.{name}": weight for name, weight in loaded.model.state_dict().items()}
+    torch.save({"description": loaded.description.to_dict(), "state_dict": weights}, run / "checkpoints" / "best.ckpt")
+    return run

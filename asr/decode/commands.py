@@ -11,9 +11,10 @@ from lhotse import MonoCut
 from asr.data.cuts import read_cuts, text_of
 from asr.decode.hypotheses import write_hypotheses
 from asr.decode.log_probs import Origin, tokens_digest, write_log_probs
-from asr.decode.options import DecodingOptions, add_decoding_arguments, check_tokens, decoding_of
+from asr.decode.options import DecodingOptions, add_decoding_arguments, check_tokens, decoder_file, decoding_of
 from asr.decode.outputs import Outputs, output_folder, recorded_root, split_manifest
 from asr.decode.prediction import Decoded, Resources, Timing, Wanted, decode, is_first_process
+from asr.decode.tuned import notes_on, tuned_on
 from asr.errors import InputError
 from asr.files import read_json, sha256_of, write_json, write_jsonl, write_text
 from asr.model import LoadedModel, load_model
@@ -33,14 +34,27 @@ def test(arguments: Sequence[str]) -> int:
     if not is_first_process():
         return 0
     scores = score(decoded.rows, normalizer)
+    record = scores_record(scores, loaded, manifest, decoded.timing, wanted.options)
+    record |= _tuned_on(options, scores, loaded)
     written = _write_decoded(decoded, loaded, manifest, outputs, wanted)
     write_text(outputs.alignments, format_alignments(scores))
-    write_json(outputs.scores, scores_record(scores, loaded, manifest, decoded.timing, wanted.options))
+    write_json(outputs.scores, record)
     print(f"WER {format_rate(scores.words)}")
     print(f"CER {format_rate(scores.characters)}")
     _print_timing(decoded.timing)
     print(f"wrote {', '.join([str(outputs.scores), outputs.alignments.name, *(path.name for path in written)])}")
     return 0
+
+
+def _tuned_on(options: argparse.Namespace, scores: Scores, loaded: LoadedModel) -> dict[str, Any]:
+    """For scores.json, what the decoder was tuned on; what that means for the error rate is said."""
+    config = decoder_file(options, options.model)
+    if config is None:
+        return {}
+    found = tuned_on(config, scores.reference_digest, Path(options.model), loaded)
+    for note in notes_on(config, found):
+        print(f"note: {note}", file=sys.stderr)
+    return {"decoder_tuned_on": found}
 
 
 def predict(arguments: Sequence[str]) -> int:

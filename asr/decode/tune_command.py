@@ -1,19 +1,22 @@
 """`asr tune-decoder`: search the weights of a beam search that make the fewest word errors on a development split.
 
 The log-probabilities of the split are computed once and stored; each trial decodes them with other weights. The test
-split is refused, and so is one that shares utterances with it.
+split is refused, and so is one that shares utterances or audio with it, in the corpus at hand or in the one that the
+model was trained on.
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from lhotse import MonoCut
+from lhotse import CutSet, MonoCut
 from numpy.typing import NDArray
 
+from asr.data.corpus import check_disjoint
 from asr.data.cuts import read_cuts, text_of
 from asr.decode.commands import origin_of, reference_normalizer
 from asr.decode.log_probs import Origin, read_log_probs, tokens_digest, write_log_probs
@@ -22,6 +25,7 @@ from asr.decode.outputs import Outputs, output_folder, recorded_root, split_mani
 from asr.decode.pool import ReaderPool
 from asr.decode.prediction import Resources, Wanted, decode
 from asr.decode.recognition import reading_of
+from asr.decode.tuned import check_target
 from asr.decode.tuning import (
     Task,
     Trial,
@@ -38,24 +42,35 @@ from asr.errors import InputError
 from asr.files import write_json
 from asr.model import LoadedModel, load_model
 from asr.provenance import provenance
-from asr.score.scores import name_some, reference_digest
+from asr.score.scores import reference_digest
 
 
-def refuse_test(root: Path, split: str, cuts: Sequence[MonoCut]) -> None:
+def refuse_test(roots: Iterable[Path], split: str, cuts: CutSet) -> None:
     """Nothing is tuned on what errors are reported of.
 
+    Args:
+        roots: prepared corpora, of whose test splits no utterance and no stretch of audio may be among the cuts.
+        split: name of the split that the cuts are of.
+        cuts: with the real paths of their audio.
+
     Raises:
-        InputError: the split is the test split, or has utterances of it.
+        InputError: the split is a test split, or shares something with one, or one that is there cannot be read.
     """
     if split == "test":
         raise InputError("the decoder is not tuned on the test split: give another one, as --split dev")
-    try:
-        of_test = {cut.id for cut in read_cuts(split_manifest(root, "test"), transcribed=False)}
-    except InputError:  # there is none
-        return
-    shared = sorted(cut.id for cut in cuts if cut.id in of_test)
-    if shared:
-        raise InputError(f"{len(shared)} utterances of the split {split!r} are in the test split: {name_some(shared)}")
+    names = ("test.jsonl.gz", "test.jsonl")
+    for path in dict.fromkeys(root.resolve() / name for root in roots for name in names):
+        if path.is_file():
+            of_test = with_real_paths(read_cuts(path, transcribed=False))
+            check_disjoint(f"the test split {path}", of_test, f"the split {split!r}", cuts)
+
+
+def with_real_paths(cuts: CutSet) -> CutSet:
+    """The cuts, changed: however a manifest leads to an audio file, its path is the same."""
+    for cut in cuts:
+        for source in cut.recording.sources:
+            source.source = os.path.realpath(source.source)
+    return cuts
 
 
 def stored_log_probs(
@@ -84,8 +99,12 @@ def main(arguments: Sequence[str]) -> int:
     if root is None:
         raise InputError(f"{run} does not say which corpus it was trained on: give --root")
     manifest = split_manifest(root, options.split)
-    cuts = list(read_cuts(manifest))
-    refuse_test(root, options.split, cuts)
+    target = Path(options.config) if options.config else folder / DECODER_FILE
+    check_target(target)
+    cut_set = with_real_paths(read_cuts(manifest))
+    recorded = recorded_root(loaded, run)
+    refuse_test([root] if recorded is None else [root, recorded], options.split, cut_set)
+    cuts = list(cut_set)
     reference_normalizer(manifest, loaded, allow_mismatch=False)
     readers = ReaderPool(reading_of(loaded, start), options.decode_workers)
     try:
@@ -101,7 +120,6 @@ def main(arguments: Sequence[str]) -> int:
     for name in edges(trials):
         print(f"note: the best {name} is at the edge of what was tried", file=sys.stderr)
     record = _record(loaded, manifest, cuts, trials, start) | {"seed": None if grid else options.seed}
-    target = Path(options.config) if options.config else folder / DECODER_FILE
     write_json(target, record)
     print(f"wrote {target}")
     return 0

@@ -5,9 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from tone_corpus import write_tone_corpus
-from tone_reader import export_tone_reader, tone_reader
+from tone_reader import export_tone_reader, write_run
 
 from asr.cli import main as asr_main
 from asr.decode.commands import Outputs, predict
@@ -93,16 +92,6 @@ def test_any_cuts_can_be_given_and_are_called_by_their_file(root, model, tmp_pat
     asr_test([str(model), "--cuts", str(root / "dev.jsonl.gz"), "-o", str(out), *ON_CPU])
     assert (out / "scores-dev.json").is_file()
     assert Outputs.of(out, "test").scores == out / "scores.json"
-
-
-def write_run(run: Path, root: Path) -> Path:
-    """A run folder as training leaves it."""
-    loaded = tone_reader()
-    write_json(run / "run.json", {"name": "tones", "seed": 3, "data_root": str(root)})
-    (run / "checkpoints").mkdir()
-    weights = {f"model.{name}": weight for name, weight in loaded.model.state_dict().items()}
-    torch.save({"description": loaded.description.to_dict(), "state_dict": weights}, run / "checkpoints" / "best.ckpt")
-    return run
 
 
 def test_a_run_folder_knows_its_corpus_and_takes_the_results(root, tmp_path):

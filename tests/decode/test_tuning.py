@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tone_corpus import write_tone_corpus
-from tone_reader import export_tone_reader
+from tone_reader import export_tone_reader, tone_reader, write_run
 
 from asr.cli import main as asr_main
 from asr.decode.commands import test as asr_test
@@ -17,6 +17,7 @@ from asr.decode.tune_command import main as tune
 from asr.decode.tuning import Trial, edges, free_weights, proposals
 from asr.errors import InputError
 from asr.files import read_json, read_jsonl, write_json, write_jsonl
+from asr.model import export_model
 from asr.transcribe import main as transcribe
 
 ON_CPU = ["--accelerator", "cpu", "--workers", "0"]
@@ -119,10 +120,98 @@ def test_the_test_split_is_never_tuned_on(root, model, lm, tmp_path, shared):
     if shared:
         write_jsonl(root / "held-out.jsonl.gz", list(read_jsonl(root / "test.jsonl.gz"))[:2])
         split = "held-out"
-    named = "2 utterances of the split 'held-out' are in the test split" if shared else "not tuned on the test split"
+    named = r"2 utterance\(s\) are in both the test split .* and the split 'held-out'" if shared else "not tuned on"
     with pytest.raises(InputError, match=named):
         tune(tuning(model, root, tmp_path / "out", "--lm", lm, "--split", split))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_audio_of_the_test_split_is_not_tuned_on_under_other_names(root, model, lm, tmp_path):
+    cuts = [{**cut, "id": f"renamed-{cut['id']}"} for cut in read_jsonl(root / "test.jsonl.gz")]
+    for cut in cuts:  # by another way to the same files
+        cut["recording"]["sources"][0]["source"] = f"../{root.name}/{cut['recording']['sources'][0]['source']}"
+    write_jsonl(root / "dev.jsonl.gz", cuts)
+    with pytest.raises(
+        InputError, match=r"4 utterance\(s\) are in both .* \(same id or same audio\): renamed-test-000"
+    ):
+        tune(tuning(model, root, tmp_path / "out", "--lm", lm))
+
+
+def test_the_test_split_of_the_training_corpus_is_not_tuned_on_as_dev_of_another(root, lm, tmp_path):
+    run = write_run(tmp_path / "run", root)
+    other = write_tone_corpus(tmp_path / "other", {"test": 2})
+    (other / "test.jsonl.gz").rename(other / "dev.jsonl.gz")
+    with pytest.raises(InputError, match=f"2 utterance.* the test split {root}/test.jsonl.gz"):
+        tune(tuning(run, other, tmp_path / "out", "--lm", lm))
+
+
+def test_a_test_split_that_cannot_be_read_is_not_taken_for_none(root, model, lm, tmp_path):
+    (root / "test.jsonl.gz").write_bytes(b"no gzip")
+    with pytest.raises(InputError, match="cannot read .*test.jsonl.gz"):
+        tune(tuning(model, root, tmp_path / "out", "--lm", lm, "--trials", "1"))
+    (root / "test.jsonl.gz").unlink()
+    assert tune(tuning(model, root, tmp_path / "out", "--lm", lm, "--trials", "1")) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("base.yaml", "model: {}\n", "its name ends in .json, not 'base.yaml'"),
+        ("scores.json", '{"wer": 0.1}', "scores.json is no decoder.json, and is not overwritten"),
+        ("scores.json", "wer", "scores.json is no decoder.json, and is not overwritten"),
+        ("decoder.json", '{"options": {"decoder": "beam"}}', None),
+    ],
+)
+def test_only_a_decoder_json_is_overwritten(root, model, lm, tmp_path, name, content, named):
+    (tmp_path / name).write_text(content)
+    arguments = tuning(model, root, tmp_path / "out", "--lm", lm, "--trials", "1", "--config", str(tmp_path / name))
+    if named is None:
+        assert tune(arguments) == 0
+        assert read_decoder(tmp_path / name).lm == lm
+    else:
+        with pytest.raises(InputError, match=named):
+            tune(arguments)
+        assert (tmp_path / name).read_text() == content
+
+
+def test_scores_tell_whether_the_decoder_was_tuned_on_them_and_for_the_model(root, model, lm, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert tune(tuning(model, root, out, "--lm", lm, "--trials", "1")) == 0
+    beam = ["--root", str(root), "-o", str(out), *ON_CPU, "--decoder-config", str(out / "decoder.json")]
+    capsys.readouterr()
+    assert asr_test([str(model), *beam]) == 0
+    assert capsys.readouterr().err == ""
+    assert read_json(out / "scores-beam.json")["decoder_tuned_on"] == {"these_references": False, "this_model": True}
+
+    assert asr_test([str(model), *beam, "--split", "dev"]) == 0
+    assert "was tuned on these very references" in capsys.readouterr().err
+    assert read_json(out / "scores-dev-beam.json")["decoder_tuned_on"]["these_references"]
+
+    loaded = tone_reader()
+    loaded.model.head.bias.data[0] += 1e-3
+    export_model(loaded, tmp_path / "other")
+    assert asr_test([str(tmp_path / "other"), *beam]) == 0
+    assert "was tuned for other weights than those of this model" in capsys.readouterr().err
+    assert read_json(out / "scores-beam.json")["decoder_tuned_on"] == {"these_references": False, "this_model": False}
+
+    packed = tmp_path / "packed"
+    assert asr_main(["export", str(model), "-o", str(packed), "--decoder-config", str(out / "decoder.json")]) == 0
+    capsys.readouterr()
+    assert asr_test([str(packed), "--root", str(root), "-o", str(tmp_path / "elsewhere"), *ON_CPU]) == 0
+    assert capsys.readouterr().err == ""
+    found = read_json(tmp_path / "elsewhere" / "scores-beam.json")["decoder_tuned_on"]
+    assert found == {"these_references": False, "this_model": None}
+    assert asr_main(["compare", str(out / "scores-beam.json"), str(tmp_path / "elsewhere" / "scores-beam.json")]) == 0
+
+
+def test_greedy_decoding_passes_over_a_decoder_json(root, model, lm, tmp_path):
+    out = tmp_path / "out"
+    assert tune(tuning(model, root, out, "--lm", lm, "--trials", "1")) == 0
+    greedy = ["--decoder", "greedy", "--decoder-config", str(out / "decoder.json")]
+    assert asr_test([str(model), "--root", str(root), "-o", str(out), *ON_CPU, *greedy]) == 0
+    scores = read_json(out / "scores.json")
+    assert scores["decoding"] == "greedy"
+    assert "decoder_tuned_on" not in scores
 
 
 @pytest.mark.parametrize(
