@@ -36,6 +36,7 @@ def test(arguments: Sequence[str]) -> int:
     scores = score(decoded.rows, normalizer)
     record = scores_record(scores, loaded, manifest, decoded.timing, wanted.options)
     record |= _tuned_on(options, scores, loaded)
+    _say_replaced(outputs.scores, record)
     written = _write_decoded(decoded, loaded, manifest, outputs, wanted)
     write_text(outputs.alignments, format_alignments(scores))
     write_json(outputs.scores, record)
@@ -55,6 +56,27 @@ def _tuned_on(options: argparse.Namespace, scores: Scores, loaded: LoadedModel) 
     for note in notes_on(config, found):
         print(f"note: {note}", file=sys.stderr)
     return {"decoder_tuned_on": found}
+
+
+def _say_replaced(file: Path, record: dict[str, Any]) -> None:
+    """Say that scores of another decoding are about to be replaced: those of a tuned decoder, for one."""
+    try:
+        earlier = read_json(file)["decoding"]
+    except (InputError, KeyError, TypeError):  # there are none, or they do not say
+        return
+    new = record["decoding"]
+    if earlier == new:
+        return
+    changes = "their decoding was not recorded"
+    if isinstance(earlier, dict) and isinstance(new, dict):
+        names = [name for name in {**earlier, **new} if earlier.get(name) != new.get(name)]
+        changes = ", ".join(f"{name} {_value(earlier.get(name))}, now {_value(new.get(name))}" for name in names)
+    print(f"note: {file} had scores of another decoding ({changes}), which are replaced", file=sys.stderr)
+
+
+def _value(option: Any) -> str:
+    """An option of a decoder as it stands in scores.json, for a message."""
+    return str(option.get("path")) if isinstance(option, dict) else "none" if option is None else f"{option}"
 
 
 def predict(arguments: Sequence[str]) -> int:

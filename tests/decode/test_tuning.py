@@ -204,6 +204,16 @@ def test_scores_tell_whether_the_decoder_was_tuned_on_them_and_for_the_model(roo
     assert asr_main(["compare", str(out / "scores-beam.json"), str(tmp_path / "elsewhere" / "scores-beam.json")]) == 0
 
 
+def test_scores_of_another_decoding_are_not_replaced_silently(root, model, lm, tmp_path, capsys):
+    beam = [str(model), "--root", str(root), "-o", str(tmp_path / "out"), *ON_CPU, "--lm", lm]
+    for _ in range(2):
+        assert asr_test([*beam, "--alpha", "0.3"]) == 0
+    assert capsys.readouterr().err == ""
+    assert asr_test(beam) == 0
+    said = capsys.readouterr().err
+    assert "scores-beam.json had scores of another decoding (alpha 0.3, now 0.5), which are replaced" in said
+
+
 def test_greedy_decoding_passes_over_a_decoder_json(root, model, lm, tmp_path):
     out = tmp_path / "out"
     assert tune(tuning(model, root, out, "--lm", lm, "--trials", "1")) == 0
