@@ -13,11 +13,13 @@ from asr.errors import InputError
 from asr.files import read_jsonl, write_json
 from asr.lm.neural import CharacterLanguageModel, load_language_model
 from asr.score.errors import ErrorCounts, align_words, count
-from asr.score.scores import format_rate
+from asr.score.scores import format_rate, name_some
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)
 BONUSES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 """What `--tune` and `--halves` try, every pair."""
+WEIGHT, BONUS = 0.5, 0.0
+"""What is taken otherwise, unless it is given."""
 BASES = ("total", "acoustic")
 
 Floats = NDArray[np.float64]
@@ -154,8 +156,7 @@ def halves(lists: Sequence[NBest]) -> list[int]:
 def main(arguments: Sequence[str]) -> int:
     """`asr lm rescore`."""
     options = _parser().parse_args(arguments)
-    if options.texts is not None and options.texts < 1:
-        raise InputError(f"--texts must be at least 1, got {options.texts}")
+    _check(options)
     model, _ = load_language_model(options.lm)
     lists = read_nbest(options.nbest, options.base, options.texts)
     parts = halves(lists) if options.halves else [0] * len(lists)
@@ -176,6 +177,24 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse numbers that cannot be, and those that would have no part in the result.
+
+    Raises:
+        InputError: there are some.
+    """
+    if options.texts is not None and options.texts < 1:
+        raise InputError(f"--texts must be at least 1, got {options.texts}")
+    if options.weight is not None and not 0 <= options.weight < np.inf:
+        raise InputError(f"--weight must be a number of at least 0, got {options.weight}")
+    if options.bonus is not None and not np.isfinite(options.bonus):
+        raise InputError(f"--bonus must be a number, got {options.bonus}")
+    given = [name for name in ("weight", "bonus") if getattr(options, name) is not None]
+    if given and (options.tune or options.halves):
+        by = "--tune" if options.tune else "--halves"
+        raise InputError(f"{by} chooses both the weight and the bonus: leave out --{given[0]}")
+
+
 def _weights(
     options: argparse.Namespace,
     model: CharacterLanguageModel,
@@ -186,17 +205,37 @@ def _weights(
     """The weights of every part of the lists: those given, or chosen on others."""
     if options.tune:
         held_out = read_nbest(options.tune, options.base, options.texts)
+        _check_apart(options, lists, held_out)
         weights = tune(held_out, language_scores(held_out, model))
         print(f"chosen on {len(held_out)} utterances of {options.tune}: {weights}")
         return [weights]
     if not options.halves:
-        return [Weights(options.weight, options.bonus)]
+        return [
+            Weights(
+                WEIGHT if options.weight is None else options.weight, BONUS if options.bonus is None else options.bonus
+            )
+        ]
     found = []
     for part in (0, 1):
         others = [number for number, other in enumerate(parts) if other != part]
         found.append(tune([lists[number] for number in others], [language[number] for number in others]))
         print(f"half {part + 1}: {found[-1]}, chosen on the {len(others)} utterances of the other half's speakers")
     return found
+
+
+def _check_apart(options: argparse.Namespace, lists: Sequence[NBest], held_out: Sequence[NBest]) -> None:
+    """Refuse to choose the weights on utterances whose errors they are to lower.
+
+    Raises:
+        InputError: the lists share some, by their ids.
+    """
+    ids = {each.utterance.id for each in lists}
+    shared = [each.utterance.id for each in held_out if each.utterance.id in ids]
+    if shared:
+        raise InputError(
+            f"{len(shared)} utterances of {options.tune} are in {options.nbest} too, where errors are counted: "
+            f"{name_some(shared)}"
+        )
 
 
 def _print_rates(name: str, chosen: Sequence[tuple[NBest, int]]) -> None:
@@ -231,8 +270,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("nbest", help="nbest.jsonl of `asr predict --nbest`")
     parser.add_argument("--lm", required=True, help="folder of `asr lm train`")
     parser.add_argument("-o", "--output", required=True, help="folder for hypotheses.jsonl and rescoring.json")
-    parser.add_argument("--weight", type=float, default=0.5, help="of the language model (default: 0.5)")
-    parser.add_argument("--bonus", type=float, default=0.0, help="added for each word (default: 0)")
+    parser.add_argument("--weight", type=float, help=f"of the language model (default: {WEIGHT:g})")
+    parser.add_argument("--bonus", type=float, help=f"added for each word (default: {BONUS:g})")
     tuning = parser.add_mutually_exclusive_group()
     tuning.add_argument("--tune", help="choose both on these N-best lists, of other speakers, by their word errors")
     tuning.add_argument(

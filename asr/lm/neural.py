@@ -195,9 +195,12 @@ def load_language_model(folder: Path | str, engine: str = "auto") -> tuple[Chara
     """The model that `save_language_model` wrote, in eval mode, and its metadata.
 
     Raises:
-        InputError: it is not there, was made by a later version, or its weights do not fit its description.
+        InputError: it is not there, is a file, was made by a later version, or its weights do not fit its description.
     """
     folder = Path(folder)
+    if folder.is_file():
+        kind = "an n-gram model" if folder.name.endswith((".npz", ".arpa", ".arpa.gz")) else "a file"
+        raise InputError(f"{folder} is {kind}: a folder of `asr lm train` is wanted")
     content = read_json(folder / "lm.json")
     source = folder / "lm.safetensors"
     try:

@@ -116,6 +116,37 @@ def test_weights_are_chosen_on_other_lists(tmp_path, model_folder, capsys):
     assert "WER" not in capsys.readouterr().out
 
 
+def test_weights_are_not_chosen_on_what_is_rescored(tmp_path, model_folder):
+    lists = write_lists(tmp_path / "nbest.jsonl", [row(name, [("A", -1)], "A") for name in "uvw"])
+    other = write_lists(tmp_path / "other.jsonl", [row(name, [("A", -1)], "A") for name in "xwv"])
+    with pytest.raises(InputError, match=r"2 utterances of .*other.jsonl are in .*nbest.jsonl too, .*: w, v"):
+        main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--tune", other])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--weight", "nan"], "--weight must be a number of at least 0, got nan"),
+        (["--weight", "-0.1"], "--weight must be a number of at least 0, got -0.1"),
+        (["--weight", "inf"], "--weight must be a number of at least 0, got inf"),
+        (["--bonus", "nan"], "--bonus must be a number, got nan"),
+        (["--halves", "--weight", "0.5"], "--halves chooses both the weight and the bonus: leave out --weight"),
+        (["--tune", "{lists}", "--bonus", "0"], "--tune chooses both the weight and the bonus: leave out --bonus"),
+        (["--lm", "{ngrams}"], "3gram.npz is an n-gram model: a folder of `asr lm train` is wanted"),
+        (["--lm", "{lists}"], "nbest.jsonl is a file: a folder of `asr lm train` is wanted"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path, model_folder, options, named):
+    rows = [row(name, [("A", -1)], "A", speaker=name) for name in "uv"]
+    lists = write_lists(tmp_path / "nbest.jsonl", rows)
+    (tmp_path / "3gram.npz").write_bytes(b"PK")
+    given = [option.format(lists=lists, ngrams=tmp_path / "3gram.npz") for option in options]
+    with pytest.raises(InputError, match=named):
+        main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), *given])
+    assert not (tmp_path / "out").exists()
+
+
 def test_halves_share_no_speaker_and_are_of_about_as_many_utterances():
     speakers = ["s"] * 5 + ["t"] * 4 + ["u"] * 3 + ["v"]
     lists = [nbest(["A"], [0.0], name=str(number)) for number in range(len(speakers))]
