@@ -50,7 +50,7 @@ class BeamDecoder:
     def __init__(self, options: DecodingOptions, tokenizer: Tokenizer, quiet: bool = False) -> None:
         self.tokenizer = tokenizer
         spelling = Spelling(tokenizer.tokens)
-        model = read_language_model(options.lm) if options.lm else None
+        model = read_word_model(options.lm) if options.lm else None
         fusions: list[Fusion] = []
         self.notes: list[str] = []
         if model is not None or options.lexicon:
@@ -59,7 +59,7 @@ class BeamDecoder:
             closed = options.lexicon is not None
             fusions.append(WordFusion(spelling, words, options.weights(), model, closed, options.look_ahead))
         if options.char_lm:
-            fusion = TokenFusion(spelling, read_language_model(options.char_lm), options.char_alpha)
+            fusion = TokenFusion(spelling, read_token_model(options.char_lm, tokenizer.tokens), options.char_alpha)
             if fusion.missing:
                 self.notes.append(f"{options.char_lm} does not know the tokens {list(fusion.missing)}")
             fusions.append(fusion)
@@ -102,15 +102,36 @@ def build_decoder(options: DecodingOptions, tokenizer: Tokenizer, quiet: bool = 
     return BeamDecoder(options, tokenizer, quiet)
 
 
-def read_language_model(path: str) -> LanguageModel:
-    """An n-gram model.
+def read_word_model(path: str) -> LanguageModel:
+    """An n-gram model of words.
 
     Raises:
-        InputError: it cannot be read; the message names the file.
+        InputError: it cannot be read, or is one of characters; the message names the file.
     """
     from asr.lm.storage import read_model
 
-    return read_model(path)
+    model = read_model(path)
+    if model.unit == "character":
+        raise InputError(f"{path} is a model of characters, not of words: give it as --char-lm")
+    return model
+
+
+def read_token_model(path: str, tokens: Sequence[str]) -> LanguageModel:
+    """An n-gram model of the acoustic model's tokens, the blank first.
+
+    Raises:
+        InputError: it cannot be read, or is one of characters though the tokens are longer; the message names the file.
+    """
+    from asr.lm.storage import read_model
+
+    model = read_model(path)
+    longer = [token for token in tokens[1:] if len(token) > 1]
+    if model.unit == "character" and longer:
+        raise InputError(
+            f"{path} is a model of characters, and cannot be used: the acoustic model's tokens are byte pairs "
+            f"({name_some(longer, 3)}); take a model of words, --lm"
+        )
+    return model
 
 
 def trie_words(

@@ -45,13 +45,13 @@ class FlashlightDecoder:
     """
 
     def __init__(self, options: DecodingOptions, tokenizer: Tokenizer) -> None:
-        from asr.decode.decoders import read_language_model, trie_words
+        from asr.decode.decoders import read_word_model, trie_words
 
         self.tokenizer, self.options = tokenizer, options
         _check(options, tokenizer)
         spelling = Spelling(tokenizer.tokens)
         self.space = tokenizer.tokens.index(" ")
-        self.model = read_language_model(options.lm) if options.lm else None
+        self.model = read_word_model(options.lm) if options.lm else None
         self.words = trie_words(options, self.model, spelling)[0] if options.lexicon else []
         self.decoder = self._decoder()
 

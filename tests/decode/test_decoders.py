@@ -195,6 +195,20 @@ def test_a_model_in_the_other_case_is_refused(tmp_path):
         BeamDecoder(DecodingOptions("beam", lm=str(tmp_path / "lower.arpa")), TOKENIZER)
 
 
+def test_a_model_of_characters_is_used_for_tokens_that_are_characters_and_for_nothing_else(tmp_path):
+    path = tmp_path / "characters.arpa"
+    path.write_text(ARPA.replace(" AB", " B").replace(" BA", " <space>"))
+    assert read_arpa(path).unit == "character"
+    BeamDecoder(DecodingOptions("beam", char_lm=str(path)), TOKENIZER, quiet=True)
+    with pytest.raises(
+        InputError, match="characters.arpa is a model of characters, not of words: give it as --char-lm"
+    ):
+        BeamDecoder(DecodingOptions("beam", lm=str(path)), TOKENIZER)
+    pairs = SentencePieceTokenizer.train(["ABBA BAB AB A"] * 5, 8)
+    with pytest.raises(InputError, match=r"cannot be used: the acoustic model's tokens are byte pairs \(.*\);"):
+        BeamDecoder(DecodingOptions("beam", char_lm=str(path)), pairs)
+
+
 def test_words_that_the_tokens_cannot_spell_are_counted_and_named(tmp_path, lm, capsys):
     (tmp_path / "words").write_text("AB 1 2\nÄB\nB-A\n\nAB\nB\n")
     BeamDecoder(DecodingOptions("beam", lexicon=str(tmp_path / "words"), lm=lm), TOKENIZER)
