@@ -18,6 +18,7 @@ import io
 import json
 import re
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from asr.errors import InputError
 from asr.files import atomic_writer
 from asr.lm.model import END, START, UNKNOWN, NGramModel
+from asr.lm.sentences import GZIP
 from asr.lm.trie import Ngrams, build_trie
 
 LINES = 1 << 18
@@ -37,6 +39,8 @@ NEVER = -99.0
 """log10 of the probability that files state for what cannot occur, as `<s>`."""
 UNKNOWN_MISSING = -100.0
 """log10 P(<unk>) for a model without `<unk>`, as KenLM has it."""
+ROUNDING = 1e-6
+"""How far above 0 the log10 of a certain event's probability may be written."""
 LN10 = float(np.log(10.0))
 
 RECORD = b"# record: "
@@ -107,6 +111,10 @@ class _Reader:
         """Read the head, up to the headline of the 1-grams."""
         for raw in self.file:  # anything may stand before \data\
             self.line += 1
+            if self.line == 1:
+                if raw.startswith(GZIP):
+                    raise InputError(f"{self.path} begins as gzipped files do: is it one? Name it {self.path.name}.gz")
+                raw = raw.removeprefix(BOM_UTF8)
             if raw.strip() == b"\\data\\":
                 break
             if raw.startswith(RECORD):
@@ -164,6 +172,12 @@ class _Reader:
             raise self._wrong_ngram(lines, int(wrong[0]), order)
         first = np.concatenate([[0], np.cumsum(fields)[:-1]])
         log_prob = self._numbers(tokens, first, 0)
+        impossible = np.flatnonzero(log_prob > ROUNDING)
+        if len(impossible):
+            row = int(impossible[0])
+            shown = _shown(tokens[int(first[row])])
+            raise self._wrong(f"{shown} is no log10 of a probability, which is at most 0", row + 1)
+        log_prob = np.minimum(log_prob, 0.0)
         backoff = np.zeros(len(lines))
         weights = self._numbers(tokens, first[weighted] + order + 1, np.flatnonzero(weighted))
         if not last:  # there, nothing is longer

@@ -77,6 +77,8 @@ def build(texts: Sequence[Path | str], options: BuildOptions, exclude: Sequence[
         sources.append({"name": Path(path).name, "sha256": sha256_of(path), "sentences": len(found)})
         sentences += found
     kept, exclusions = without_held_out(sentences, exclude, normalize)
+    if not sentences:
+        raise InputError(f"no text for a language model: there is no sentence in {', '.join(map(str, texts))}")
     if not kept:
         raise InputError(f"no text for a language model: {len(sentences)} sentences read, all of them left out")
     units = [split(sentence, options.unit) for sentence in kept]

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from asr.errors import InputError
 from asr.files import write_json
 from asr.lm.building import BuildOptions, build
 from asr.lm.model import NGramModel
@@ -25,6 +27,8 @@ VERBS = {
     "rescore": ("choose again among N-best texts with such a network", "asr.decode.rescoring:main"),
 }
 """verb -> (what it does, where the function `(arguments) -> exit code` is that does it)."""
+MOSTLY = 0.9
+"""Share of unknown words from which on something else than the words must be wrong."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -82,13 +86,29 @@ def score_main(arguments: Sequence[str]) -> int:
     results: dict[str, Any] = {}
     for path in given.text:
         sentences = [split(text, model.unit) for text in map(normalize, read_sentences(path)) if text]
+        if not sentences:
+            raise InputError(f"{path} holds no sentence")
         prediction = predict(model, sentences)
         results[str(path)] = figures(prediction, model.unit)
         print(f"{path}: {summary(prediction, model.unit)}")
+        if prediction.unknown_rate > MOSTLY and other_case_is_known(model, sentences):
+            print(f"note: {path} and {given.model} are in different case", file=sys.stderr)
     if given.output:
         write_json(given.output, {"model": given.model, "unit": model.unit, "texts": results})
         print(f"wrote {given.output}")
     return 0
+
+
+def other_case_is_known(model: NGramModel, sentences: Sequence[Sequence[str]]) -> bool:
+    """Whether the model knows most of the words in the other case that it does not know as they are.
+
+    >>> from asr.lm.building import BuildOptions, build_from_units
+    >>> model, _ = build_from_units([["A", "CAT"]], BuildOptions(order=1))
+    >>> other_case_is_known(model, [["a", "cat"]]), other_case_is_known(model, [["un", "chat"]])
+    (True, False)
+    """
+    strange = {word for sentence in sentences for word in sentence if not model.knows(word)}
+    return 2 * sum(model.knows(word.swapcase()) for word in strange) > len(strange)
 
 
 def info_main(arguments: Sequence[str]) -> int:

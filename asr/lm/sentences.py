@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -13,6 +14,8 @@ from asr.text import LOWER_1, Normalizer
 
 Unit = Literal["word", "character"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
+GZIP = b"\x1f\x8b"
+"""How gzipped files begin."""
 
 
 def is_manifest(path: Path | str) -> bool:
@@ -24,7 +27,8 @@ def read_sentences(path: Path | str) -> list[str]:
     """The sentences of a file, empty ones left out.
 
     Files `*.jsonl` and `*.jsonl.gz` hold lhotse cuts, whose supervisions have the texts, or objects with `text` or
-    `reference`. Any other file is text, one sentence a line, gzipped if its name ends in `.gz`.
+    `reference`. Any other file is text, one sentence a line, gzipped if its name ends in `.gz`; a byte order
+    mark at its beginning is no part of it.
 
     Raises:
         InputError: the file cannot be read or is of another form; file and line are named.
@@ -54,6 +58,10 @@ def _lines(path: Path) -> Iterator[str]:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
             for line in file:
                 number += 1
+                if number == 1:
+                    if line.startswith(GZIP):
+                        raise InputError(f"{path} begins as gzipped files do: is it one? Name it {path.name}.gz")
+                    line = line.removeprefix(BOM_UTF8)
                 yield line.decode()
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error

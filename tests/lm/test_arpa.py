@@ -66,6 +66,12 @@ def test_spaces_gzip_and_carriage_returns_change_nothing(tmp_path):
     assert walk(read_arpa(tmp_path / "lm.arpa.gz"), ["YES", "NO"]) == expected
 
 
+def test_a_byte_order_mark_changes_nothing(tmp_path):
+    text = TINY.removeprefix("made by hand\n\n")
+    marked = write(tmp_path / "marked.arpa", f"\ufeff{text}")
+    assert walk(read_arpa(marked), ["YES", "NO"]) == walk(read_arpa(write(tmp_path / "lm.arpa", text)), ["YES", "NO"])
+
+
 def test_a_model_without_unk_gives_unknown_words_next_to_nothing(tmp_path):
     text = TINY.replace("ngram 1=4", "ngram 1=3").replace("-1.0\t<unk>\t-0.5\n", "")
     model = read_arpa(write(tmp_path / "lm.arpa", text))
@@ -81,6 +87,10 @@ def test_upper_case_unk_is_unk(tmp_path):
 def test_minus_infinity_is_never(tmp_path):
     model = read_arpa(write(tmp_path / "lm.arpa", TINY.replace("-99", "-inf")))
     assert walk(model, ["<s>"])[0] < -99
+
+
+def test_a_probability_of_one_may_be_rounded_up(tmp_path):
+    assert walk(read_arpa(write(tmp_path / "lm.arpa", TINY.replace("-0.2\tYES", "1e-7\tYES"))), ["YES"]) == [-0.1, 0.0]
 
 
 def test_reading_in_chunks_changes_nothing(tmp_path, monkeypatch):
@@ -151,6 +161,8 @@ def test_every_n_gram_is_written_once(tmp_path):
         ("ngram 2=2", "ngram 2=1", "line 15: expected \\end\\ after 1 2-grams, found"),
         ("-0.2\tYES", "-O.2\tYES", "line 15: '-O.2' is not a logarithm"),
         ("-0.2\tYES", "nan\tYES", "line 15: 'nan' is not a logarithm"),
+        ("-0.2\tYES", "0.2\tYES", "line 15: '0.2' is no log10 of a probability, which is at most 0"),
+        ("-0.9\tYES", "1e-5\tYES", "line 11: '1e-5' is no log10 of a probability"),
         ("-0.125", "much", "line 11: 'much' is not a logarithm"),
         ("-0.1\t<s> YES", "-0.1\t<s> NO", "line 14: 'NO' is not among the 1-grams"),
         ("-0.1\t<s> YES", "-0.1\t<s>", "line 14: expected log10 P and 2 word(s)"),
@@ -177,6 +189,9 @@ def test_files_that_are_missing_truncated_or_not_packed_are_named(tmp_path):
     with pytest.raises(InputError, match="cannot read .*plain.arpa.gz"):
         read_arpa(tmp_path / "plain.arpa.gz")
     packed = gzip.compress(TINY.encode())
+    (tmp_path / "packed.arpa").write_bytes(packed)
+    with pytest.raises(InputError, match=r"packed.arpa begins as gzipped files do: is it one\? Name it packed.arpa.gz"):
+        read_arpa(tmp_path / "packed.arpa")
     (tmp_path / "cut.arpa.gz").write_bytes(packed[:-20])
     with pytest.raises(InputError, match="cannot read .*cut.arpa.gz"):
         read_arpa(tmp_path / "cut.arpa.gz")

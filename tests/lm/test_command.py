@@ -135,6 +135,29 @@ def test_info_says_what_a_model_is_and_was_made_of(tmp_path, text, capsys):
     assert said.splitlines()[:-1] == built.splitlines()[:-1]
 
 
+def test_text_without_a_sentence_is_named(tmp_path, text, capsys):
+    run("build", text, "-o", tmp_path / "lm.arpa")
+    for content in ("", " \n\n"):
+        (tmp_path / "empty.txt").write_text(content)
+        empty = str(tmp_path / "empty.txt")
+        assert main(["lm", "score", str(tmp_path / "lm.arpa"), text, empty]) == 1
+        assert "empty.txt holds no sentence" in capsys.readouterr().err
+        assert main(["lm", "build", empty, "-o", str(tmp_path / "other.arpa")]) == 1
+        assert "there is no sentence in " in capsys.readouterr().err
+
+
+def test_text_in_the_other_case_than_the_model_is_said(tmp_path, text, capsys):
+    run("build", text, "-o", tmp_path / "lm.arpa")
+    (tmp_path / "lower.txt").write_text(TEXT.lower())
+    (tmp_path / "strange.txt").write_text("le chat noir\n")
+    capsys.readouterr()
+    run("score", tmp_path / "lm.arpa", tmp_path / "lower.txt")
+    assert "lower.txt and " in (said := capsys.readouterr().err)
+    assert "lm.arpa are in different case" in said
+    run("score", tmp_path / "lm.arpa", tmp_path / "strange.txt", text)
+    assert capsys.readouterr().err == ""
+
+
 def test_wrong_use_is_told_in_a_line(tmp_path, text, capsys):
     for wrong, named in (([], "VERB"), (["bild"], "'bild'"), (["build", text], "-o")):
         with pytest.raises(SystemExit) as stop:

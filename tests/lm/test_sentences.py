@@ -17,6 +17,7 @@ from asr.text import normalizer
         ("text.txt", b"A\nB \xff\n", "text.txt, line 2, is not UTF-8"),
         ("text.txt.gz", b"A\n", "cannot read .*text.txt.gz"),
         ("text.txt.gz", gzip.compress(b"A\n" * 999)[:-9], "cannot read .*text.txt.gz"),
+        ("text.txt", gzip.compress(b"A\n"), "text.txt begins as gzipped files do: is it one[?] Name it text.txt.gz"),
         ("rows.jsonl", b'{"id": "a"}\n', "rows.jsonl, row 1: expected a cut with transcripts"),
         ("rows.jsonl", b'{"text": "A"}\n[1]\n', "rows.jsonl, row 2: expected a cut with transcripts"),
         ("rows.jsonl", b'{"supervisions": [{"text": "A"}, {"id": "b"}]}\n', "rows.jsonl, row 1: expected a cut"),
@@ -27,6 +28,13 @@ def test_what_cannot_be_read_is_named(tmp_path, name, content, named):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=named):
         read_sentences(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["text.txt", "text.txt.gz"])
+def test_a_byte_order_mark_is_no_part_of_the_first_sentence(tmp_path, name):
+    content = "A B\nC\n".encode("utf-8-sig")
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert [sentence.split() for sentence in read_sentences(tmp_path / name)] == [["A", "B"], ["C"]]
 
 
 def test_empty_lines_and_transcripts_are_no_sentences(tmp_path):
