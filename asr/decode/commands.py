@@ -252,9 +252,14 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     parser.add_argument("--save-log-probs", action="store_true", help="write log-probs.safetensors")
     add_decoding_arguments(parser)
     if scored:
-        parser.add_argument(
-            "--allow-normalizer-mismatch",
-            action="store_true",
-            help="score although the references were not normalised as the model's training transcripts were",
-        )
+        add_normalizer_argument(parser)
     return parser
+
+
+def add_normalizer_argument(parser: argparse.ArgumentParser) -> None:
+    """Give a command that counts errors the option for references that `reference_normalizer` refuses."""
+    parser.add_argument(
+        "--allow-normalizer-mismatch",
+        action="store_true",
+        help="score although the references were not normalised as the model's training transcripts were",
+    )

@@ -1,6 +1,7 @@
 """`asr robustness`: one table of a recogniser's error rates under noise, speed, bandwidth and length."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ import torch
 from tqdm import tqdm
 
 from asr.data.cuts import check_sample_rates, load_waveform, read_cuts, speaker_of, text_of
-from asr.decode.commands import recorded_root, split_manifest
+from asr.decode.commands import add_normalizer_argument, reference_normalizer
 from asr.decode.log_probs import tokens_digest
 from asr.decode.options import DecodingOptions, add_decoding_arguments, check_tokens, decoding_of
+from asr.decode.outputs import recorded_root, split_manifest
 from asr.decode.reading import Reader
 from asr.decode.recognition import reading_of, recognize
 from asr.errors import InputError
@@ -49,6 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     check_tokens(options.decoder_config, tokens_digest(loaded.tokenizer))
     reader = Reader(reading_of(loaded, decoding))
     manifest = _manifest_of(options, loaded)
+    reference_normalizer(manifest, loaded, options.allow_normalizer_mismatch)
     utterances = _read(manifest, loaded, options.limit)
     conditions = _conditions(options, loaded.description.features.sample_rate, utterances)
     rows, note = _measure_all(loaded, reader, utterances, conditions, options), _note(decoding, options)
@@ -160,7 +163,13 @@ def _long(
     for group, recording in zip(groups, recordings, strict=True):
         texts[recording.id] = recognise([recording.waveform], [recording.id])[0]
         done(len(group))
-    return [row_of(f"recordings of up to {options.minutes:g} min", recordings, texts)]
+    return [row_of(_long_name(recordings, rate), recordings, texts)]
+
+
+def _long_name(recordings: Sequence[Utterance], rate: int) -> str:
+    """Of the row: how long the recordings are in fact, which may be less than was asked for."""
+    seconds = max(len(recording.waveform) for recording in recordings) / rate
+    return f"recordings of up to {f'{seconds / 60:.1f} min' if seconds >= 60 else f'{seconds:.0f} s'}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -220,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
         default=["white", "babble"],
         help="white, pink, babble, or manifests of recorded noise (default: white babble)",
     )
-    parser.add_argument("--snr", nargs="+", type=float, default=[20.0, 10.0, 5.0], help="in dB (default: 20 10 5)")
+    parser.add_argument("--snr", nargs="+", type=_decibels, default=[20.0, 10.0, 5.0], help="in dB (default: 20 10 5)")
     parser.add_argument("--speed", nargs="*", type=float, default=[0.9, 1.1], help="factors (default: 0.9 1.1)")
     parser.add_argument("--rate", nargs="*", type=int, default=[8000], help="sample rates in Hz (default: 8000)")
     parser.add_argument(
@@ -231,7 +240,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", metavar="FILE", help="also write the rows, with what they were made with")
     parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     add_decoding_arguments(parser)
+    add_normalizer_argument(parser)
     return parser
+
+
+def _decibels(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a number of dB, got {text!r}")
+    return value
 
 
 def _count(text: str) -> int:

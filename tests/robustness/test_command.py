@@ -6,8 +6,8 @@ from tone_corpus import write_tone_corpus
 from tone_reader import export_tone_reader
 
 from asr.cli import main
-from asr.files import read_json
-from asr.robustness.measurement import Utterance, joined, long_recordings
+from asr.files import read_json, read_jsonl, write_json
+from asr.robustness.measurement import PAUSE_SECONDS, Utterance, joined, long_recordings
 
 FEW = ["--noise", "white", "--snr", "-10", "--speed", "0.95", "--rate", "8000", "--minutes", "1"]
 
@@ -27,8 +27,10 @@ def test_clean_audio_and_long_recordings_have_no_errors_and_loud_noise_has_many(
     assert main(["robustness", str(model), "--root", str(root), *FEW, "--json", str(file)]) == 0
     record = read_json(file)
     rows = {row["condition"]: row for row in record["rows"]}
-    assert list(rows) == ["unchanged", "white -10 dB", "speed 0.95", "8000 Hz", "recordings of up to 1 min"]
-    assert [rows[name]["errors"] for name in ("unchanged", "8000 Hz", "recordings of up to 1 min")] == [0, 0, 0]
+    seconds = sum(cut["duration"] for cut in read_jsonl(root / "test.jsonl.gz")) + 11 * PAUSE_SECONDS
+    long = f"recordings of up to {round(seconds)} s"  # which is less than a minute
+    assert list(rows) == ["unchanged", "white -10 dB", "speed 0.95", "8000 Hz", long]
+    assert [rows[name]["errors"] for name in ("unchanged", "8000 Hz", long)] == [0, 0, 0]
     assert rows["white -10 dB"]["wer"] > 0.5
     assert len({row["words"] for row in rows.values()}) == 1, "the same words are spoken under all conditions"
     printed = capsys.readouterr().out
@@ -99,7 +101,19 @@ def test_wrong_options_are_named(root, model, options, message, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", [["--limit", "0"], ["--minutes", "-1"], ["--batch-seconds", "0"]])
+def test_references_of_another_normaliser_are_refused_unless_it_is_wanted(model, tmp_path, capsys):
+    root = write_tone_corpus(tmp_path / "root", {"test": 2})
+    write_json(root / "normalization.json", {"name": "english", "version": 1})
+    few = ["robustness", str(model), "--root", str(root), "--noise", "--speed", "--rate", "--minutes", "0"]
+    assert main(few) == 1
+    assert "were normalised by 'english/1', and the model writes text as 'verbatim/1' does" in capsys.readouterr().err
+    assert main([*few, "--allow-normalizer-mismatch"]) == 0
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--limit", "0"], ["--minutes", "-1"], ["--batch-seconds", "0"], ["--snr", "nan"], ["--snr", "10", "inf"]],
+)
 def test_numbers_out_of_range_are_wrong_usage(root, model, option):
     with pytest.raises(SystemExit) as error:
         main(["robustness", str(model), "--root", str(root), *option])
