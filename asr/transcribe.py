@@ -178,6 +178,8 @@ def main(arguments: Sequence[str]) -> int:
     """`asr transcribe`."""
     options = _parser().parse_args(arguments)
     decoding = decoding_of(options, options.model)
+    if options.nbest < 0:
+        raise InputError(f"--nbest must be a number of at least 0, got {options.nbest}")
     if options.nbest and not (options.json and decoding.decoder != "greedy"):
         raise InputError("--nbest needs --json and --decoder beam: other output has one text a file")
     transcriber = Transcriber.load(options.model, options.device, decoding, options.nbest)

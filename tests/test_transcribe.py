@@ -160,6 +160,11 @@ def test_json_has_text_times_and_failures_one_object_a_file(model, tmp_path, cap
     assert second == {"path": str(tmp_path / "gone.wav"), "error": f"{tmp_path / 'gone.wav'}: no such audio file"}
 
 
+def test_a_negative_number_of_texts_is_refused(model, tmp_path):
+    with pytest.raises(InputError, match="--nbest must be a number of at least 0, got -3"):
+        main([str(tmp_path / "a.wav"), "-m", str(model), "--json", "--decoder", "beam", "--nbest", "-3"])
+
+
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(InputError, match="no model at"):
         main([str(tmp_path / "a.wav"), "--model", str(tmp_path / "nothing")])
