@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import soundfile
 from tone_corpus import tone_waveform
-from tone_reader import export_tone_reader, tone_reader
+from tone_reader import export_tone_reader, tone_reader, write_run
 
 import asr
 from asr.cli import main
@@ -101,6 +101,17 @@ def test_a_decoder_of_other_tokens_is_not_exported(model: Path, config: Path, tm
 def test_a_second_export_does_not_take_the_decoder_of_the_first(exported: Path, model: Path, capsys) -> None:
     assert main(["export", str(model), "-o", str(exported)]) == 1
     assert "is that of another export" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_nothing_is_exported_into_a_run_folder(config: Path, tmp_path: Path, capsys, tuned: bool) -> None:
+    run = write_run(tmp_path / "run", tmp_path / "root")
+    if tuned:
+        shutil.copyfile(config, run / "decoder.json")
+    before = sorted(run.rglob("*"))
+    assert main(["export", str(run), "-o", str(run)]) == 1
+    assert f"{run} is a run folder" in capsys.readouterr().err
+    assert sorted(run.rglob("*")) == before
 
 
 def test_the_decoder_json_of_a_run_folder_is_not_used_unasked(tmp_path: Path, config: Path) -> None:
