@@ -124,6 +124,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _listed(run: Path) -> tuple[str, ...]:
     """How a run was made: the cells below `HEADINGS`."""
+    if not (run / "run.json").exists() and any(run.glob("scores*.json")):  # hypotheses of unknown origin, scored
+        return (run.resolve().name, *[UNKNOWN] * (len(HEADINGS) - 1))
     record = read_json(run / "run.json")
     if not isinstance(record, dict):
         raise InputError(f"{run / 'run.json'} is no record of a run")

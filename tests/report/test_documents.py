@@ -125,6 +125,18 @@ def test_references_of_another_file_are_collected_with_the_hypotheses(tmp_path, 
     assert not Path("more").exists()
 
 
+def test_scored_hypotheses_without_a_training_are_collected_and_listed_as_unknown(run, tmp_path, capsys):
+    assert main(["score", str(run / "hypotheses.jsonl"), "-o", "theirs/scores.json"]) == 0
+    assert main(["results", "collect", str(run), "theirs", "-o", "results"]) == 0
+    capsys.readouterr()
+    assert main(["results", "list", "results/reader", "results/theirs", "--markdown"]) == 0
+    trained, other = capsys.readouterr().out.splitlines()[-2:]
+    assert "results/reader/config.yaml" in trained
+    assert other == f"| theirs |{' – |' * 7}"
+    assert main(["results", "list", str(tmp_path)]) == 1
+    assert "run.json: No such file" in capsys.readouterr().err
+
+
 def test_no_path_of_the_machine_is_kept(run, tmp_path):
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text + f"own: {tmp_path}/data\nmessage: /a/path\n")
