@@ -6,6 +6,7 @@ from pathlib import Path
 from asr.decode.options import DECODER_FILE, read_decoder
 from asr.decode.outputs import Outputs
 from asr.errors import InputError
+from asr.files import read_json
 from asr.sweep.description import Decoding, Sweep
 from asr.sweep.runs import RunPlace
 
@@ -55,8 +56,10 @@ def to_do(sweep: Sweep, place: RunPlace) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def _tuned(decoder: Path, decoding: Decoding) -> bool:
-    """Whether the decoder was tuned with this language model, as it is now."""
+    """Whether the decoder was tuned with this language model, as it is now, by as many trials."""
     try:
-        return read_decoder(decoder).lm == str(Path(decoding.lm))
-    except InputError:
+        return (
+            read_decoder(decoder).lm == str(Path(decoding.lm)) and len(read_json(decoder)["trials"]) == decoding.trials
+        )
+    except (InputError, KeyError, TypeError):
         return False

@@ -43,7 +43,7 @@ def test_a_run_is_tuned_on_dev_and_compared_by_beam_search(
         assert "gru-seed0" in (tmp_path / "runs" / f"comparison-{name}.txt").read_text()
 
 
-def test_another_language_model_is_tuned_and_tested_anew(
+def test_another_language_model_or_number_of_trials_is_tuned_and_tested_anew(
     content: dict[str, Any], write: Write, commands: list[list[str]], model: Path, tmp_path: Path
 ) -> None:
     other = shutil.copyfile(model, tmp_path / "others.npz")
@@ -52,6 +52,11 @@ def test_another_language_model_is_tuned_and_tested_anew(
         path = write(content | {"decoding": {"lm": str(lm), "trials": 1}})
         assert main(["sweep", str(path), "--only", "gru"]) == 0
     assert [verb for verb, *_ in commands] == ["tune-decoder", "test"]
+    for trials, expected in ((2, ["tune-decoder", "test"]), (2, [])):
+        commands.clear()
+        path = write(content | {"decoding": {"lm": str(model), "trials": trials}})
+        assert main(["sweep", str(path), "--only", "gru"]) == 0
+        assert [verb for verb, *_ in commands] == expected
     assert read_json(tmp_path / "runs" / "gru-seed0" / "scores-beam.json")["decoding"]["lm"]["path"] == str(model)
 
 
