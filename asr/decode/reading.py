@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from asr.data.tokens import Tokenizer, tokenizer_from_dict
-from asr.decode.alignment import align
+from asr.decode.alignment import align, align_in_pieces
 from asr.decode.decoders import BeamDecoder, Result, build_decoder
 from asr.decode.greedy import WORD_MARK, TimedText, TokenPath, greedy_paths, timed_tokens, timed_words
 from asr.decode.nbest import ScoredText, word_confidences
@@ -89,7 +89,11 @@ class Reader:
 
     def _recognition(self, log_probs: NDArray[Any], result: Result) -> Recognition:
         best = result.texts[0]
-        path = align(log_probs, best.tokens)
+        if result.trace is None:
+            path = align(log_probs, best.tokens)
+        else:
+            seen = result.trace.seen(best.place)[: len(best.tokens)]
+            path = align_in_pieces(log_probs, best.tokens, seen)
         tokens = timed_tokens(path, self.tokenizer.tokens, self.reading.frame_seconds)
         if result.trace is not None and isinstance(self.decoder, BeamDecoder):
             words = words_of(path, self.tokenizer.tokens)

@@ -71,6 +71,10 @@ class Trace:
             place = int(step.source[self.row, place])
         return places, np.array(grew[::-1], dtype=np.int64)
 
+    def seen(self, place: int) -> Places:
+        """For the prefix in a place of the last beam: the frames of the log-probabilities at which it grew."""
+        return self.frames[self.path(place)[1]]
+
     def shares(self, time: int) -> NDArray[np.float64]:
         """The probability of each prefix after a step, given that one of them is right, (B,)."""
         scores = self.steps[time].score[self.row].astype(np.float64)

@@ -10,9 +10,10 @@ import pytest
 import torch
 from ctc_enumeration import alignment_sums
 from small_arpa import ARPA
+from torchaudio.functional import forced_align
 
 from asr.data.tokens import CharacterTokenizer, SentencePieceTokenizer
-from asr.decode.alignment import align
+from asr.decode.alignment import align, align_in_pieces
 from asr.decode.decoders import BeamDecoder, read_lexicon
 from asr.decode.flashlight import text_log_prob
 from asr.decode.options import DecodingOptions, decoding_from_dict, read_decoder
@@ -97,6 +98,45 @@ def test_an_alignment_is_the_most_probable_of_all_paths():
         if [t for i, t in enumerate(candidate) if t and (i == 0 or candidate[i - 1] != t)] == [2, 2, 3]
     )
     assert log_probs[range(6), frames].sum() == pytest.approx(best)
+
+
+def peaks(frames: int, seed: int) -> tuple[np.ndarray, tuple[int, ...], np.ndarray]:
+    """Log-probabilities (T, 4) of sure tokens at random frames, the tokens, and those frames."""
+    rng = np.random.default_rng(seed)
+    seen = np.cumsum(rng.integers(2, 12, frames // 8))
+    seen = seen[seen < frames]
+    tokens = rng.integers(2, 4, len(seen))
+    tokens[4::5] = 1  # spaces, never two together
+    log_probs = np.log(rng.dirichlet(np.full(4, 0.2), size=frames) * 0.05 + 1e-4)
+    log_probs[:, 0] = -0.1
+    log_probs[seen, 0] = -3.0
+    log_probs[seen, tokens] = -0.2
+    return log_probs.astype(np.float32), tuple(tokens.tolist()), seen
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_alignment_in_pieces_is_that_of_the_whole(seed, early):
+    log_probs, tokens, seen = peaks(3000, seed)
+    early = np.concatenate([seen[:3] // 2, seen[:-3]]) if early else seen
+    assert align_in_pieces(log_probs, tokens, early, size=200) == align(log_probs, tokens)
+
+
+def test_a_long_recording_is_aligned_in_pieces_and_the_words_stay_where_they_are(monkeypatch):
+    log_probs, _, _ = peaks(3000, seed=9)
+    reader = Reader(Reading(TOKENIZER.to_dict(), 0.03, DecodingOptions("beam", beam=10)))
+    [whole] = reader.read([log_probs])
+    pieces = []
+
+    def noted(frames, labels):
+        pieces.append(frames.shape[1])
+        return forced_align(frames, labels)
+
+    monkeypatch.setattr("torchaudio.functional.forced_align", noted)
+    monkeypatch.setattr("asr.decode.alignment.PIECE_FRAMES", 200)
+    assert reader.read([log_probs]) == [whole]
+    assert len(pieces) > 10
+    assert max(pieces) < 1500  # the last one is the longest
 
 
 def test_processes_decode_as_one_does_and_one_that_is_killed_is_told(lm):
