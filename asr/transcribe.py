@@ -165,7 +165,7 @@ def prepare_waveform(samples: torch.Tensor, rate: int, target: int) -> tuple[tor
     notes = []
     if len(samples) > 1:
         notes.append(f"{len(samples)} channels mixed down to one")
-    waveform = samples.mean(dim=0)
+    waveform = samples.mean(dim=0) if len(samples) > 1 else samples[0]
     if rate != target:
         lost = f"; it holds nothing above {rate // 2} Hz, which costs accuracy" if rate < target else ""
         notes.append(f"resampled from {rate} to {target} Hz{lost}")
@@ -232,7 +232,8 @@ def _parser() -> argparse.ArgumentParser:
         "what else libsndfile reads. Files that cannot be read are named, the others are still transcribed, and the "
         "exit code is 1.",
         epilog="One file prints its text; several print a line `path<TAB>text` each. Recordings of more than "
-        "40 seconds are computed in windows that overlap, so that memory does not grow with their duration.",
+        "40 seconds are computed in windows that overlap: what the network computes at a time is bounded. The samples, "
+        "features and log-probabilities are in memory whole, and grow by about 8 MB a minute.",
     )
     parser.add_argument("audio", nargs="+", help="audio files")
     parser.add_argument("-m", "--model", required=True, help="run folder, checkpoint or exported folder")

@@ -70,6 +70,11 @@ def test_the_ratio_of_an_odd_rate_is_off_by_less_than_a_tenth_of_a_millisecond_a
         assert abs(float(ratio) * rate / 16000 - 1) < 1e-4
 
 
+def test_samples_that_fit_are_not_copied():
+    samples = torch.zeros(1, 1600)
+    assert prepare_waveform(samples, 16000, 16000)[0].data_ptr() == samples.data_ptr()
+
+
 def test_channels_are_mixed_down_and_said(transcriber):
     silent, voiced = np.zeros_like(tone_waveform("AB")), 2 * tone_waveform("AB")
     result = transcriber.transcribe((np.stack([silent, voiced]), 16000))

@@ -128,7 +128,7 @@ class BeamSearch:
         frames = [_checked(values, self.vocabulary, place) for place, values in enumerate(log_probs)]
         kept = [np.arange(len(values)) for values in frames]
         if self.pruning.blank_skip is not None:
-            shorter = [skip_blanks(values, self.pruning.blank_skip) for values in frames]
+            shorter = [skip_blanks(values.astype(np.float64), self.pruning.blank_skip) for values in frames]
             frames, kept = [values for values, _ in shorter], [places for _, places in shorter]
         order = sorted(range(len(frames)), key=lambda index: -len(frames[index]))
         steps: list[Step] = []
@@ -136,7 +136,7 @@ class BeamSearch:
         by_place = {place: (row, found) for row, (place, found) in enumerate(zip(order, results, strict=True))}
         return [Found(by_place[i][1], Trace(steps, by_place[i][0], kept[i])) for i in range(len(frames))]
 
-    def _search(self, utterances: Sequence[Floats], steps: list[Step]) -> list[list[Candidate]]:
+    def _search(self, utterances: Sequence[NDArray[Any]], steps: list[Step]) -> list[list[Candidate]]:
         """Decode utterances that are sorted, the longest first; what is done in each frame goes to `steps`."""
         lengths = np.array([len(values) for values in utterances], dtype=np.int64)
         found: list[list[Candidate]] = [[] for _ in utterances]
@@ -149,7 +149,7 @@ class BeamSearch:
                     found[row] = candidates
                 beams = _rows(beams, slice(0, active))
             if active:
-                frame = self._frame(np.stack([values[time] for values in utterances[:active]]))
+                frame = self._frame(np.stack([values[time] for values in utterances[:active]]).astype(np.float64))
                 beams, source, tokens = self._step(beams, frame)
                 score = np.logaddexp(beams.blank, beams.token) + beams.fused
                 steps.append(Step(source.astype(np.int32), tokens.astype(np.int32), score.astype(np.float32)))
@@ -318,8 +318,9 @@ def _rows(beams: _Beams, rows: slice) -> _Beams:
     return _Beams._make([*(array[rows] for array in beams[:-1]), states])
 
 
-def _checked(values: NDArray[Any], vocabulary: int, place: int) -> Floats:
-    array = np.asarray(values, dtype=np.float64)
+def _checked(values: NDArray[Any], vocabulary: int, place: int) -> NDArray[Any]:
+    """In the precision that they have, half as large for most."""
+    array = np.asarray(values)
     if array.ndim != 2 or array.shape[1] != vocabulary:
         raise InputError(f"log-probabilities must be (frames, {vocabulary}), entry {place} is {array.shape}")
     bad = np.isnan(array).any(axis=1) | (array == np.inf).any(axis=1)

@@ -1,9 +1,11 @@
-"""Log-probabilities of recordings of any duration, in bounded memory: window by window, with context on both sides.
+"""Log-probabilities of recordings of any duration, window by window, with context on both sides.
 
 A bidirectional encoder needs the whole utterance, and was trained on short ones. A long recording is therefore cut
 into windows that overlap; of each window only the frames in the middle are kept, which have seen `CONTEXT_SECONDS` of
 what lies before and after them. The frames kept are those of the recording, once each, so that no word is lost or
 doubled where windows meet, and decoding runs over all of them in one piece.
+
+What the network and the spectra take is bounded; samples, features and log-probabilities are in memory whole.
 """
 
 import itertools
