@@ -11,7 +11,10 @@ import torchaudio
 from numpy.typing import NDArray
 
 from asr.decode.greedy import TokenPath, collapse
+from asr.errors import InputError
 
+MOST_CELLS = 1 << 31
+"""Frames times (2 tokens + 1) at which torchaudio 2.11 ends in a segmentation fault."""
 PIECE_FRAMES = 2000
 """Frames that are aligned at once, more or less."""
 TOKENS_AHEAD = 50
@@ -25,9 +28,14 @@ def align(log_probs: NDArray[Any], tokens: tuple[int, ...]) -> TokenPath:
     >>> path = align(frames, (1, 2))
     >>> path.starts, path.ends, [round(confidence, 2) for confidence in path.confidences]
     ((0, 2), (1, 3), [0.8, 0.4])
+
+    Raises:
+        InputError: there are more frames and tokens than torchaudio aligns.
     """
     if not tokens:
         return TokenPath((), (), (), ())
+    if len(log_probs) * (2 * len(tokens) + 1) >= MOST_CELLS:
+        raise InputError(f"{len(log_probs)} frames and {len(tokens)} tokens are too many to be aligned in one piece")
     frames = torch.from_numpy(np.ascontiguousarray(log_probs, dtype=np.float32))[None]
     labels, scores = torchaudio.functional.forced_align(frames, torch.tensor([tokens], dtype=torch.int32))
     return collapse(labels[0].numpy(), scores[0].exp().numpy())

@@ -114,6 +114,11 @@ def peaks(frames: int, seed: int) -> tuple[np.ndarray, tuple[int, ...], np.ndarr
     return log_probs.astype(np.float32), tuple(tokens.tolist()), seen
 
 
+def test_what_torchaudio_cannot_align_is_refused():
+    with pytest.raises(InputError, match="60000 frames and 18100 tokens are too many to be aligned in one piece"):
+        align(np.zeros((60000, 2), dtype=np.float32), (1,) * 18100)
+
+
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("seed", range(3))
 def test_an_alignment_in_pieces_is_that_of_the_whole(seed, early):
