@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     loaded, folder = load_model(options.model), Path(options.output)
     if (folder / "checkpoints").is_dir():
-        raise InputError(f"{folder} is a run folder, which an export would stand before: give a folder of its own")
+        raise InputError(f"{folder} is a run folder, whose checkpoints an export would hide: give another folder")
     if options.decoder_config:
         check_tokens(options.decoder_config, tokens_digest(loaded.tokenizer))
         record, files = decoder_record(options.decoder_config)
