@@ -22,8 +22,8 @@ H hidden, V tokens (blank is 0), U target length. Batch first. `lengths` is int6
 __version__ = "0.1.0"
 
 
-def load(path, device="cpu"):
-    """Load a recogniser from a model folder, a run folder or a checkpoint.
+def load(path="pretrained", device="cpu"):
+    """Load a recogniser from a model folder, a run folder or a checkpoint; by default the one in the package.
 
     Returns an `asr.transcribe.Transcriber`; its `transcribe(audio)` takes a path or samples. See there for errors.
     """

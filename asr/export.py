@@ -10,7 +10,7 @@ from asr.decode.log_probs import tokens_digest
 from asr.decode.options import DECODER_FILE, check_tokens, read_decoder
 from asr.errors import InputError
 from asr.files import read_json, write_json
-from asr.model import LoadedModel, export_model, load_model
+from asr.model import MODEL_HELP, LoadedModel, export_model, load_model, model_path
 
 KEPT = ("tokens", "versions", "commit")
 """What of a decoder.json is exported beside its options: no trials, and no path."""
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Write a trained model as safetensors and JSON, and with --decoder-config the decoder that it uses "
         "unless told otherwise: commands that get the folder decode by the decoder.json in it.",
     )
-    parser.add_argument("model", help="run folder, checkpoint or exported folder")
+    parser.add_argument("model", type=model_path, help=MODEL_HELP)
     parser.add_argument("-o", "--output", required=True, help="folder to write into")
     parser.add_argument("--half", action="store_true", help="store float16 weights, half the size")
     parser.add_argument("--decoder-config", metavar="FILE", help="decoder.json, whose language models are copied too")

@@ -28,6 +28,12 @@ OF_THIS_MACHINE = ("source", "sha256", "data_root")
 """What is known of a model where it was trained, and is not exported."""
 
 
+PRETRAINED = "pretrained"
+"""Stands for the model that comes with the package wherever a model is asked for."""
+MODEL_HELP = "run folder, checkpoint or exported folder, or 'pretrained', which comes with the package"
+"""Of the commands that take a model."""
+
+
 NEEDED = ("description", "state_dict")
 """What a checkpoint must hold to be used."""
 
@@ -152,15 +158,23 @@ class LoadedModel(NamedTuple):
     metadata: dict[str, Any]
 
 
+def model_path(path: Path | str) -> Path:
+    """Where a model is: as given, or in the package if "pretrained" is given and no such file or folder is there."""
+    if str(path) == PRETRAINED and not Path(path).exists():
+        return Path(__file__).parent / PRETRAINED
+    return Path(path)
+
+
 def load_model(path: Path | str, device: str = "cpu") -> LoadedModel:
-    """Load an exported folder (model.json), a run folder (its best checkpoint, else its last) or a `.ckpt` file.
+    """Load an exported folder (model.json), a run folder (its best checkpoint, else its last), a `.ckpt` file, or
+    "pretrained", the model that comes with the package.
 
     Only plain data and tensors are read: nothing in the file is executed.
 
     Raises:
         InputError: nothing of that kind at `path`, or its weights do not fit its description; the message names both.
     """
-    path = Path(path)
+    path = model_path(path)
     if (path / "model.json").is_file():
         source, content = path / "model.safetensors", read_json(path / "model.json")
         described, metadata = content.get("description"), content.get("metadata", {})

@@ -1,7 +1,7 @@
 """Audio files -> text, in three lines of Python or with `asr transcribe`.
 
 >>> import asr
->>> recognizer = asr.load("runs/demo/grid_lstm")  # doctest: +SKIP
+>>> recognizer = asr.load()  # doctest: +SKIP
 >>> recognizer.transcribe("recording.wav").text  # doctest: +SKIP
 'FOUR GREEN BIRDS'
 """
@@ -34,7 +34,7 @@ from asr.decode.options import (
 from asr.decode.reading import Reader
 from asr.decode.recognition import reading_of, recognize
 from asr.errors import InputError
-from asr.model import LoadedModel, load_model
+from asr.model import MODEL_HELP, PRETRAINED, LoadedModel, load_model, model_path
 
 MAXIMUM_RESAMPLING_DENOMINATOR = 1000
 """Rates are converted by a ratio of integers up to this, exact for all usual rates (44.1 kHz: 160/441).
@@ -87,7 +87,7 @@ class Transcriber:
     def load(
         cls, path: Path | str, device: str = "cpu", decoding: DecodingOptions | None = None, nbest: int = 0
     ) -> "Transcriber":
-        """Load an exported folder, a run folder or a checkpoint onto a torch device.
+        """Load an exported folder, a run folder or a checkpoint, or "pretrained", onto a torch device.
 
         Without `decoding`, an exported folder is decoded by the decoder.json in it, and all others greedily.
 
@@ -99,6 +99,7 @@ class Transcriber:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+        path = model_path(path)
         config = packed_decoder(path) if decoding is None else None
         return cls(load_model(path, device=device), read_decoder(config) if config else decoding, nbest)
 
@@ -184,6 +185,8 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError("--nbest needs --json and --decoder beam: other output has one text a file")
     transcriber = Transcriber.load(options.model, options.device, decoding, options.nbest)
     check_tokens(options.decoder_config, tokens_digest(transcriber.loaded.tokenizer))
+    if options.model == model_path(PRETRAINED):
+        print(f"model: {transcriber.loaded.metadata.get('about', PRETRAINED)}", file=sys.stderr)
     failed = 0
     for path in options.audio:
         try:
@@ -236,7 +239,13 @@ def _parser() -> argparse.ArgumentParser:
         "features and log-probabilities are in memory whole, and grow by about 8 MB a minute.",
     )
     parser.add_argument("audio", nargs="+", help="audio files")
-    parser.add_argument("-m", "--model", required=True, help="run folder, checkpoint or exported folder")
+    parser.add_argument(
+        "-m",
+        "--model",
+        type=model_path,
+        default=PRETRAINED,
+        help=f"{MODEL_HELP} (default)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a file: text, seconds, word times")
     parser.add_argument("--nbest", type=int, default=0, metavar="N", help="with --json: the N best texts, scored")
     parser.add_argument("--device", default="cpu", help="torch device: cpu (default), cuda, cuda:1, ...")

@@ -17,7 +17,7 @@ from asr.decode.prediction import Decoded, Resources, Timing, Wanted, decode, is
 from asr.decode.tuned import notes_on, tuned_on
 from asr.errors import InputError
 from asr.files import read_json, sha256_of, write_json, write_jsonl, write_text
-from asr.model import LoadedModel, load_model
+from asr.model import MODEL_HELP, LoadedModel, load_model, model_path
 from asr.provenance import provenance
 from asr.score.scores import Scores, format_alignments, format_rate, score
 
@@ -52,7 +52,7 @@ def _tuned_on(options: argparse.Namespace, scores: Scores, loaded: LoadedModel) 
     config = decoder_file(options, options.model)
     if config is None:
         return {}
-    found = tuned_on(config, scores.reference_digest, Path(options.model), loaded)
+    found = tuned_on(config, scores.reference_digest, options.model, loaded)
     for note in notes_on(config, found):
         print(f"note: {note}", file=sys.stderr)
     return {"decoder_tuned_on": found}
@@ -166,18 +166,17 @@ def scores_record(
 
 def _prepare(options: argparse.Namespace, decoding: DecodingOptions) -> tuple[LoadedModel, Path, Outputs]:
     """Check what is given before anything takes time."""
-    model_path = Path(options.model)
-    loaded = load_model(model_path)
+    loaded = load_model(options.model)
     if options.cuts is not None:
         manifest, split = Path(options.cuts), options.split or Path(options.cuts).name.split(".")[0]
     else:
         split = options.split or "test"
-        root = Path(options.root) if options.root else recorded_root(loaded, model_path)
+        root = Path(options.root) if options.root else recorded_root(loaded, options.model)
         if root is None:
-            raise InputError(f"{model_path} does not say which corpus it was trained on: give --root or --cuts")
+            raise InputError(f"{options.model} does not say which corpus it was trained on: give --root or --cuts")
         manifest = split_manifest(root, split)
     check_tokens(options.decoder_config, tokens_digest(loaded.tokenizer))
-    folder = output_folder(options.output, model_path)
+    folder = output_folder(options.output, options.model)
     return loaded, manifest, Outputs.of(folder, split, decoding.decoder)
 
 
@@ -237,7 +236,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         + " (for another split than test: hypotheses-SPLIT.jsonl, ...; for another decoder than the greedy one: "
         "hypotheses-beam.jsonl, ...).",
     )
-    parser.add_argument("model", help="run folder, checkpoint or exported folder")
+    parser.add_argument("model", type=model_path, help=MODEL_HELP)
     parser.add_argument("--root", "--data.root", help="prepared corpus; default: the one the run was trained on")
     parser.add_argument("--split", help="split of the prepared corpus (default: test)")
     parser.add_argument("--cuts", help="any lhotse cuts (.jsonl, .jsonl.gz) instead of a split of the corpus")

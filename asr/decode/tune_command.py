@@ -40,7 +40,7 @@ from asr.decode.tuning import (
 )
 from asr.errors import InputError
 from asr.files import write_json
-from asr.model import LoadedModel, load_model
+from asr.model import MODEL_HELP, LoadedModel, load_model, model_path
 from asr.provenance import provenance
 from asr.score.scores import reference_digest
 
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str]) -> int:
     """`asr tune-decoder`."""
     options = _parser().parse_args(arguments)
     start, grid = _start(options)
-    run = Path(options.model)
+    run = options.model
     loaded = load_model(run)
     folder = output_folder(options.output, run)
     root = Path(options.root) if options.root else recorded_root(loaded, run)
@@ -204,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         "log-probabilities are computed once and stored (log-probs-SPLIT.safetensors). The test split is refused.",
         epilog="Writes decoder.json, for --decoder-config of asr test, predict and transcribe.",
     )
-    parser.add_argument("model", help="run folder, checkpoint or exported folder")
+    parser.add_argument("model", type=model_path, help=MODEL_HELP)
     parser.add_argument("--split", default="dev", help="split of the prepared corpus to tune on (default: dev)")
     parser.add_argument("--root", help="prepared corpus; default: the one the run was trained on")
     parser.add_argument("-o", "--output", help="folder for decoder.json and log-probabilities; default: the run folder")

@@ -18,7 +18,7 @@ from asr.files import write_json
 from asr.inspect.gates import Gates, grid_gates
 from asr.inspect.pictures import DIMENSIONS, Heard, gates_figure, receptive_figure, write_figure
 from asr.inspect.receptive import ReceptiveField, field_of_grid, field_of_model
-from asr.model import LoadedModel, load_model
+from asr.model import MODEL_HELP, LoadedModel, load_model, model_path
 from asr.transcribe import prepare_waveform
 
 SHOWN_SECONDS = 1.0
@@ -64,7 +64,7 @@ def _waveform(loaded: LoadedModel, options: argparse.Namespace) -> tuple[str, Te
     if options.cuts:
         manifests = [Path(options.cuts)]
     else:
-        root = Path(options.root) if options.root else recorded_root(loaded, Path(options.model))
+        root = Path(options.root) if options.root else recorded_root(loaded, options.model)
         if root is None:
             raise InputError(f"{options.model} does not say which corpus it was trained on: give --root or --cuts")
         manifests = [path for name in ("test", "dev", "train") for path in sorted(root.glob(f"{name}.jsonl*"))]
@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         "receptive field: the size of the gradient of an output frame (and of a grid's cell) with respect to every "
         f"input value around it, the median over output frames; {SHOWN_SECONDS:g} s to both sides are drawn.",
     )
-    parser.add_argument("model", help="run folder, checkpoint or exported folder")
+    parser.add_argument("model", type=model_path, help=MODEL_HELP)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--utterance", help="id of an utterance of the prepared corpus, or of --cuts")
     which.add_argument("--audio", help="an audio file")

@@ -19,7 +19,7 @@ from asr.decode.reading import Reader
 from asr.decode.recognition import reading_of, recognize
 from asr.errors import InputError
 from asr.files import read_json, write_json
-from asr.model import LoadedModel, load_model
+from asr.model import MODEL_HELP, LoadedModel, load_model, model_path
 from asr.provenance import provenance
 from asr.report.tables import markdown_table, percent, plain_table
 from asr.robustness.conditions import (
@@ -83,7 +83,7 @@ def _kept(file: str) -> tuple[list[Row], str]:
 def _manifest_of(options: argparse.Namespace, loaded: LoadedModel) -> Path:
     if options.cuts:
         return Path(options.cuts)
-    root = Path(options.root) if options.root else recorded_root(loaded, Path(options.model))
+    root = Path(options.root) if options.root else recorded_root(loaded, options.model)
     if root is None:
         raise InputError(f"{options.model} does not say which corpus it was trained on: give --root or --cuts")
     return split_manifest(root, options.split)
@@ -217,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Error rates of a recogniser on a split as it is, under noise, at other speeds, at a telephone's "
         "bandwidth, and in long recordings made of its utterances.",
     )
-    parser.add_argument("model", nargs="?", help="run folder, checkpoint or exported folder")
+    parser.add_argument("model", nargs="?", type=model_path, help=MODEL_HELP)
     parser.add_argument("--show", metavar="FILE", help="print what --json kept, and measure nothing")
     parser.add_argument("--root", help="prepared corpus; default: the one the run was trained on")
     parser.add_argument("--split", default="test", help="split of the prepared corpus (default: test)")
