@@ -1,6 +1,7 @@
 """Fixtures shared by all tests. One thread each: results and run times do not depend on the machine's cores."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,6 +11,7 @@ import torch
 from tone_corpus import write_tone_corpus
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests send it; what runs in the background ignores it
 
 
 @pytest.fixture(scope="session")

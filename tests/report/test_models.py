@@ -78,7 +78,8 @@ def test_every_configuration_here_builds_and_runs_as_it_is_summarised(path: Path
 
 
 def test_configurations_to_be_compared_have_equally_many_parameters() -> None:
-    for paths, tolerance in ((REAL, 0.015), (DEMO, 0.02)):
+    compared = [path for path in REAL if path.stem != "pretrained"]
+    for paths, tolerance in ((compared, 0.015), (DEMO, 0.02)):
         parameters = [summarize(path).parameters for path in paths]
         assert len(parameters) >= 2
         assert max(parameters) <= (1 + tolerance) * min(parameters)
