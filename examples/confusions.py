@@ -1,6 +1,6 @@
 """Which words were taken for which in collected runs, and how many spelt letters were wrong.
 
-python examples/confusions.py results/an4/grid_lstm-seed?-trial0
+python examples/confusions.py results/an4/grid_lstm-seed?
 """
 
 import argparse
