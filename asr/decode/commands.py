@@ -12,7 +12,7 @@ from asr.data.cuts import read_cuts, text_of
 from asr.decode.hypotheses import write_hypotheses
 from asr.decode.log_probs import Origin, tokens_digest, write_log_probs
 from asr.decode.options import DecodingOptions, add_decoding_arguments, check_tokens, decoder_file, decoding_of
-from asr.decode.outputs import Outputs, output_folder, recorded_root, split_manifest
+from asr.decode.outputs import Outputs, corpus_root, output_folder, split_manifest
 from asr.decode.prediction import Decoded, Resources, Timing, Wanted, decode, is_first_process
 from asr.decode.tuned import notes_on, tuned_on
 from asr.errors import InputError
@@ -171,10 +171,7 @@ def _prepare(options: argparse.Namespace, decoding: DecodingOptions) -> tuple[Lo
         manifest, split = Path(options.cuts), options.split or Path(options.cuts).name.split(".")[0]
     else:
         split = options.split or "test"
-        root = Path(options.root) if options.root else recorded_root(loaded, options.model)
-        if root is None:
-            raise InputError(f"{options.model} does not say which corpus it was trained on: give --root or --cuts")
-        manifest = split_manifest(root, split)
+        manifest = split_manifest(corpus_root(options.root, loaded, options.model), split)
     check_tokens(options.decoder_config, tokens_digest(loaded.tokenizer))
     folder = output_folder(options.output, options.model)
     return loaded, manifest, Outputs.of(folder, split, decoding.decoder)

@@ -48,6 +48,24 @@ def recorded_root(loaded: LoadedModel, model_path: Path) -> Path | None:
     return Path(root) if root else None
 
 
+def corpus_root(given: str | None, loaded: LoadedModel, model: Path, otherwise: str = "--root or --cuts") -> Path:
+    """The prepared corpus that a command is about: the one given with --root, or else that of the model's training.
+
+    Args:
+        given: --root.
+        loaded: the model.
+        model: its path.
+        otherwise: the options that would tell, for the message.
+
+    Raises:
+        InputError: none was given, and none is recorded.
+    """
+    root = Path(given) if given else recorded_root(loaded, model)
+    if root is None:
+        raise InputError(f"{model} does not say which corpus it was trained on: give {otherwise}")
+    return root
+
+
 def output_folder(given: str | None, model_path: Path) -> Path:
     if given is None and not (model_path / "checkpoints").is_dir():
         raise InputError(f"{model_path} is not a run folder, so there is no place for the results: give -o FOLDER")

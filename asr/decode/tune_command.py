@@ -21,7 +21,7 @@ from asr.data.cuts import read_cuts, text_of
 from asr.decode.commands import origin_of, reference_normalizer
 from asr.decode.log_probs import Origin, read_log_probs, tokens_digest, write_log_probs
 from asr.decode.options import DECODER_FILE, DecodingOptions, add_decoding_arguments, decoding_of
-from asr.decode.outputs import Outputs, output_folder, recorded_root, split_manifest
+from asr.decode.outputs import Outputs, corpus_root, output_folder, recorded_root, split_manifest
 from asr.decode.pool import ReaderPool
 from asr.decode.prediction import Resources, Wanted, decode
 from asr.decode.recognition import reading_of
@@ -95,9 +95,7 @@ def main(arguments: Sequence[str]) -> int:
     run = options.model
     loaded = load_model(run)
     folder = output_folder(options.output, run)
-    root = Path(options.root) if options.root else recorded_root(loaded, run)
-    if root is None:
-        raise InputError(f"{run} does not say which corpus it was trained on: give --root")
+    root = corpus_root(options.root, loaded, run, "--root")
     manifest = split_manifest(root, options.split)
     target = Path(options.config) if options.config else folder / DECODER_FILE
     check_target(target)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asr.data.audio import read_audio
 from asr.data.cuts import load_waveform, read_cuts
-from asr.decode.outputs import recorded_root
+from asr.decode.outputs import corpus_root
 from asr.decode.recognition import recognize
 from asr.encoders import GridLSTMEncoder, MultidimensionalLSTMEncoder
 from asr.errors import InputError
@@ -64,9 +64,7 @@ def _waveform(loaded: LoadedModel, options: argparse.Namespace) -> tuple[str, Te
     if options.cuts:
         manifests = [Path(options.cuts)]
     else:
-        root = Path(options.root) if options.root else recorded_root(loaded, options.model)
-        if root is None:
-            raise InputError(f"{options.model} does not say which corpus it was trained on: give --root or --cuts")
+        root = corpus_root(options.root, loaded, options.model)
         manifests = [path for name in ("test", "dev", "train") for path in sorted(root.glob(f"{name}.jsonl*"))]
     cut = _find(manifests, options.utterance)
     return cut.id, torch.from_numpy(load_waveform(cut, rate))

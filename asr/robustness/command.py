@@ -14,7 +14,7 @@ from asr.data.cuts import check_sample_rates, load_waveform, read_cuts, speaker_
 from asr.decode.commands import add_normalizer_argument, reference_normalizer
 from asr.decode.log_probs import tokens_digest
 from asr.decode.options import DecodingOptions, add_decoding_arguments, check_tokens, decoding_of
-from asr.decode.outputs import recorded_root, split_manifest
+from asr.decode.outputs import corpus_root, split_manifest
 from asr.decode.reading import Reader
 from asr.decode.recognition import reading_of, recognize
 from asr.errors import InputError
@@ -83,10 +83,7 @@ def _kept(file: str) -> tuple[list[Row], str]:
 def _manifest_of(options: argparse.Namespace, loaded: LoadedModel) -> Path:
     if options.cuts:
         return Path(options.cuts)
-    root = Path(options.root) if options.root else recorded_root(loaded, options.model)
-    if root is None:
-        raise InputError(f"{options.model} does not say which corpus it was trained on: give --root or --cuts")
-    return split_manifest(root, options.split)
+    return split_manifest(corpus_root(options.root, loaded, options.model), options.split)
 
 
 def _read(manifest: Path, loaded: LoadedModel, limit: int | None) -> list[Utterance]:
