@@ -18,7 +18,6 @@ import io
 import json
 import re
 import zlib
-from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -30,7 +29,7 @@ from numpy.typing import NDArray
 from asr.errors import InputError
 from asr.files import atomic_writer
 from asr.lm.model import END, START, UNKNOWN, NGramModel
-from asr.lm.sentences import GZIP
+from asr.lm.sentences import text_start
 from asr.lm.trie import Ngrams, build_trie
 
 LINES = 1 << 18
@@ -112,9 +111,7 @@ class _Reader:
         for raw in self.file:  # anything may stand before \data\
             self.line += 1
             if self.line == 1:
-                if raw.startswith(GZIP):
-                    raise InputError(f"{self.path} begins as gzipped files do: is it one? Name it {self.path.name}.gz")
-                raw = raw.removeprefix(BOM_UTF8)
+                raw = text_start(raw, self.path)
             if raw.strip() == b"\\data\\":
                 break
             if raw.startswith(RECORD):

@@ -18,6 +18,17 @@ GZIP = b"\x1f\x8b"
 """How gzipped files begin."""
 
 
+def text_start(line: bytes, path: Path) -> bytes:
+    """The first line of a file of text, without a byte order mark.
+
+    Raises:
+        InputError: the file is gzipped, and was not opened as such.
+    """
+    if line.startswith(GZIP):
+        raise InputError(f"{path} begins as gzipped files do: is it one? Name it {path.name}.gz")
+    return line.removeprefix(BOM_UTF8)
+
+
 def is_manifest(path: Path | str) -> bool:
     """Whether a file is one of transcripts (`*.jsonl`, `*.jsonl.gz`), and not one of text."""
     return Path(path).name.endswith((".jsonl", ".jsonl.gz"))
@@ -58,11 +69,7 @@ def _lines(path: Path) -> Iterator[str]:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
             for line in file:
                 number += 1
-                if number == 1:
-                    if line.startswith(GZIP):
-                        raise InputError(f"{path} begins as gzipped files do: is it one? Name it {path.name}.gz")
-                    line = line.removeprefix(BOM_UTF8)
-                yield line.decode()
+                yield (text_start(line, path) if number == 1 else line).decode()
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read {path}{f' after line {number}' if number else ''}: {reason}") from error
