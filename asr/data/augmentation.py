@@ -207,8 +207,10 @@ class Augmentation:
             if rng.random() < config.noise_probability:
                 noise = self._noises.draw(len(waveform), rng)
                 waveform = mix_noise(waveform, noise, rng.uniform(*config.noise_snr))
-        if self._generator(epoch, utterance_id, "telephone").random() < config.telephone_probability:
-            waveform = narrow_band(waveform, self.sample_rate)
+        if config.telephone_probability > 0:
+            rng = self._generator(epoch, utterance_id, "telephone")
+            if rng.random() < config.telephone_probability:
+                waveform = narrow_band(waveform, self.sample_rate)
         if config.volume_decibels > 0:
             gain = self._generator(epoch, utterance_id, "volume").uniform(-1, 1) * config.volume_decibels
             waveform = waveform * 10 ** (gain / 20)
