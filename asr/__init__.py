@@ -22,11 +22,11 @@ H hidden, V tokens (blank is 0), U target length. Batch first. `lengths` is int6
 __version__ = "0.1.0"
 
 
-def load(path="pretrained", device="cpu"):
+def load(path=None, device="cpu"):
     """Load a recogniser from a model folder, a run folder or a checkpoint; by default the one in the package.
 
     Returns an `asr.transcribe.Transcriber`; its `transcribe(audio)` takes a path or samples. See there for errors.
     """
     from asr.transcribe import Transcriber
 
-    return Transcriber.load(path, device=device)
+    return Transcriber.load(device=device) if path is None else Transcriber.load(path, device=device)

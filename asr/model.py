@@ -30,6 +30,8 @@ OF_THIS_MACHINE = ("source", "sha256", "data_root")
 
 PRETRAINED = "pretrained"
 """Stands for the model that comes with the package wherever a model is asked for."""
+PACKAGED = Path(__file__).parent / PRETRAINED
+"""Where that model is."""
 MODEL_HELP = "run folder, checkpoint or exported folder, or 'pretrained', which comes with the package"
 """Of the commands that take a model."""
 
@@ -160,9 +162,7 @@ class LoadedModel(NamedTuple):
 
 def model_path(path: Path | str) -> Path:
     """Where a model is: as given, or in the package if "pretrained" is given and no such file or folder is there."""
-    if str(path) == PRETRAINED and not Path(path).exists():
-        return Path(__file__).parent / PRETRAINED
-    return Path(path)
+    return PACKAGED if str(path) == PRETRAINED and not Path(path).exists() else Path(path)
 
 
 def load_model(path: Path | str, device: str = "cpu") -> LoadedModel:

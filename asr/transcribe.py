@@ -34,7 +34,7 @@ from asr.decode.options import (
 from asr.decode.reading import Reader
 from asr.decode.recognition import reading_of, recognize
 from asr.errors import InputError
-from asr.model import MODEL_HELP, PRETRAINED, LoadedModel, load_model, model_path
+from asr.model import MODEL_HELP, PACKAGED, PRETRAINED, LoadedModel, load_model, model_path
 
 MAXIMUM_RESAMPLING_DENOMINATOR = 1000
 """Rates are converted by a ratio of integers up to this, exact for all usual rates (44.1 kHz: 160/441).
@@ -85,9 +85,10 @@ class Transcriber:
 
     @classmethod
     def load(
-        cls, path: Path | str, device: str = "cpu", decoding: DecodingOptions | None = None, nbest: int = 0
+        cls, path: Path | str = PACKAGED, device: str = "cpu", decoding: DecodingOptions | None = None, nbest: int = 0
     ) -> "Transcriber":
-        """Load an exported folder, a run folder or a checkpoint, or "pretrained", onto a torch device.
+        """Load an exported folder, a run folder or a checkpoint, or "pretrained", onto a torch device; by
+        default the model that comes with the package.
 
         Without `decoding`, an exported folder is decoded by the decoder.json in it, and all others greedily.
 
@@ -185,7 +186,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError("--nbest needs --json and --decoder beam: other output has one text a file")
     transcriber = Transcriber.load(options.model, options.device, decoding, options.nbest)
     check_tokens(options.decoder_config, tokens_digest(transcriber.loaded.tokenizer))
-    if options.model == model_path(PRETRAINED):
+    if options.model == PACKAGED:
         print(f"model: {transcriber.loaded.metadata.get('about', PRETRAINED)}", file=sys.stderr)
     failed = 0
     for path in options.audio:
@@ -243,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
         "-m",
         "--model",
         type=model_path,
-        default=PRETRAINED,
+        default=PACKAGED,
         help=f"{MODEL_HELP} (default)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a file: text, seconds, word times")

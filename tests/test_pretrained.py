@@ -34,6 +34,14 @@ def test_a_file_or_folder_of_its_name_is_preferred(tmp_path: Path, monkeypatch: 
     assert load_model(PRETRAINED).metadata["name"] == "tone-reader"
 
 
+def test_load_without_a_path_gives_it_whatever_lies_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    export_tone_reader(tmp_path / PRETRAINED)
+    assert asr.load().loaded.metadata["source"] == str(FOLDER / "model.safetensors")
+
+
 def test_its_decoder_was_tuned_for_it_and_its_language_model_lies_beside_it() -> None:
     decoding = read_decoder(packed_decoder(FOLDER))
     assert decoding.decoder == "beam"
@@ -45,10 +53,13 @@ def test_no_path_of_a_machine_is_in_it() -> None:
         assert not re.search(r'"/', (FOLDER / name).read_text())
 
 
-def test_transcribe_takes_it_and_says_how_good_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-
+def test_transcribe_takes_it_and_says_how_good_it_is_whatever_lies_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    export_tone_reader(tmp_path / PRETRAINED)
     soundfile.write(tmp_path / "a.wav", tone_waveform("ABC", 44100), 44100)
-    assert main(["transcribe", str(tmp_path / "a.wav")]) == 0
+    assert main(["transcribe", "a.wav"]) == 0
     said = capsys.readouterr().err
     about = read_json(FOLDER / "model.json")["metadata"]["about"]
     assert about in said
