@@ -21,7 +21,7 @@ from asr.text import NORMALIZERS, normalizer
 from data_prep.convert import convert
 from data_prep.pipeline import Outcome, Preparation, prepare
 from data_prep.select import Criteria
-from data_prep.splits import SplitPlan, parse_held_out
+from data_prep.splits import SplitPlan, parse_speakers
 from data_prep.utterance import Utterance
 from data_prep.verify import SUBSAMPLING, VerificationSettings
 
@@ -158,8 +158,8 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{split}-speakers",
             metavar="N|IDS|@FILE",
-            help=f"make {split} of speakers held out of train: so many, drawn by --seed, or these (separated by "
-            "commas; a single id ends in one; @FILE has an id a line)",
+            help=f"make {split} of speakers held out of train, and, with --{split}, of theirs in these parts: so many, "
+            "drawn by --seed, or these (separated by commas; a single id ends in one; @FILE has an id a line)",
         )
     group.add_argument("--allow-shared-speakers", action="store_true", help="accept a speaker in two splits")
 
@@ -240,8 +240,8 @@ def _plan(
     module: ModuleType,
 ) -> SplitPlan:
     """The splits as given; else as the corpus's module has them; else by the names of its parts."""
-    held_out = {
-        split: parse_held_out(text) for split in ("dev", "test") if (text := getattr(options, f"{split}_speakers"))
+    speakers = {
+        split: parse_speakers(text) for split in ("dev", "test") if (text := getattr(options, f"{split}_speakers"))
     }
     parts = dict(given)
     if not parts:
@@ -249,9 +249,9 @@ def _plan(
         default = {split: tuple(some) for split, some in getattr(module, "DEFAULT_SPLITS", {}).items()}
         parts = default or _splits_by_name(there)
         for split, number in getattr(module, "DEFAULT_HELD_OUT", {}).items():
-            held_out.setdefault(split, number)
-        parts = {split: some for split, some in parts.items() if split not in held_out}
-    return SplitPlan(parts, held_out, options.seed, options.allow_shared_speakers)
+            speakers.setdefault(split, number)
+        parts = {split: some for split, some in parts.items() if split not in speakers}
+    return SplitPlan(parts, speakers, options.seed, options.allow_shared_speakers)
 
 
 def _splits_by_name(parts: Sequence[str]) -> dict[str, tuple[str, ...]]:

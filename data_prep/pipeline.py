@@ -53,7 +53,7 @@ class Preparation:
     jobs: int = 1
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.criteria) - {*self.plan.parts, *self.plan.held_out})
+        unknown = sorted(set(self.criteria) - {*self.plan.parts, *self.plan.speakers})
         if unknown:
             raise InputError(f"a subset of {unknown[0]!r} was asked for, and there is no such split")
         for name in ("jobs", "vocabulary_size"):
@@ -316,7 +316,7 @@ def _selection_record(
             speakers[entry.utterance.speaker or "(unknown)"].append(entry.measurement.seconds)
         record["splits"][split] = {
             "parts": list(plan.parts.get(split, plan.parts.get("train", ()))),
-            "held_out_of_train": plan.held_out.get(split),
+            "speakers_asked_for": plan.speakers.get(split),
             "criteria": dataclasses.asdict(preparation.criteria.get(split, Criteria())),
             "utterances": len(some),
             "hours": _hours(entry.measurement.seconds for entry in some),

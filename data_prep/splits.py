@@ -8,8 +8,8 @@ from asr.errors import InputError
 from data_prep.select import held_out_speakers
 from data_prep.utterance import Utterance
 
-HeldOut = int | tuple[str, ...]
-"""Speakers to hold out: how many, or which."""
+Speakers = int | tuple[str, ...]
+"""How many speakers, or which."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,14 @@ class SplitPlan:
 
     Args:
         parts: for each split, the parts of the corpus it consists of.
-        held_out: for each further split, the speakers of train that it gets; drawn in the order of this mapping.
+        speakers: for some splits, the speakers that they consist of and that are held out of train: their utterances
+            in train's parts, and in the split's own if it has any; drawn in the order of this mapping.
         seed: of the draw.
         shared_speakers: whether splits may have speakers in common.
     """
 
     parts: Mapping[str, tuple[str, ...]]
-    held_out: Mapping[str, HeldOut] = field(default_factory=dict)
+    speakers: Mapping[str, Speakers] = field(default_factory=dict)
     seed: int = 0
     shared_speakers: bool = False
 
@@ -34,17 +35,14 @@ class SplitPlan:
             for part in parts:
                 if owner.setdefault(part, split) != split:
                     raise InputError(f"part {part!r} is given to two splits, {owner[part]} and {split}")
-        for split in self.held_out:
-            if split in self.parts:
-                raise InputError(f"{split} is given twice: as parts of the corpus and as speakers held out of train")
-            if "train" not in self.parts:
-                raise InputError(f"{split} speakers are held out of train, and train has no part")
+        if further := [split for split in self.speakers if split not in self.parts and "train" not in self.parts]:
+            raise InputError(f"{further[0]} speakers are held out of train, and train has no part")
 
 
-def parse_held_out(text: str) -> HeldOut:
+def parse_speakers(text: str) -> Speakers:
     """Read a number of speakers, ids separated by commas, or `@FILE` with an id a line.
 
-    >>> parse_held_out("10"), parse_held_out("19,26,27"), parse_held_out("19,")
+    >>> parse_speakers("10"), parse_speakers("19,26,27"), parse_speakers("19,")
     (10, ('19', '26', '27'), ('19',))
 
     Raises:
@@ -69,42 +67,47 @@ def assign(utterances: Sequence[Utterance], plan: SplitPlan) -> dict[str, list[U
     Splits come in the order train, dev, then the others as planned: what is tested on comes last.
 
     Raises:
-        InputError: a part or a speaker to hold out does not exist, a speaker to hold out is unknown, an id occurs in
-            two splits, or a speaker does and must not.
+        InputError: a part or a named speaker does not exist, a speaker to choose from is unknown, an id occurs in two
+            splits, or a speaker does and must not.
     """
     split_of = {part: split for split, parts in plan.parts.items() for part in parts}
     missing = sorted(set(split_of) - {utterance.part for utterance in utterances})
     if missing:
         there = sorted({utterance.part for utterance in utterances})
         raise InputError(f"the corpus has no part {missing[0]!r} (parts: {', '.join(there) or 'none'})")
-    names = sorted((*plan.parts, *plan.held_out), key=lambda split: {"train": 0, "dev": 1}.get(split, 2))
+    names = sorted(dict.fromkeys((*plan.parts, *plan.speakers)), key=lambda split: {"train": 0, "dev": 1}.get(split, 2))
     splits: dict[str, list[Utterance]] = {split: [] for split in names}
     for utterance in utterances:
         if utterance.part in split_of:
             splits[split_of[utterance.part]].append(utterance)
-    for split, wanted in plan.held_out.items():
-        speakers = _speakers_to_hold_out(splits["train"], split, wanted, plan.seed)
-        splits[split] = [u for u in splits["train"] if u.speaker in speakers]
-        splits["train"] = [u for u in splits["train"] if u.speaker not in speakers]
+    for split, wanted in plan.speakers.items():
+        own, train = splits[split], splits.get("train", [])
+        chosen = _choose([*own, *train], split, wanted, plan)
+        if train:
+            splits["train"] = [u for u in train if u.speaker not in chosen]
+            if not splits["train"]:
+                raise InputError(f"--{split}-speakers leaves no speaker to train on")
+        taken = {id(u) for u in (*own, *train) if u.speaker in chosen}
+        splits[split] = [u for u in utterances if id(u) in taken]
     _check_ids(splits)
     if not plan.shared_speakers:
         _check_speakers(splits)
     return splits
 
 
-def _speakers_to_hold_out(train: Sequence[Utterance], split: str, wanted: HeldOut, seed: int) -> frozenset[str]:
+def _choose(utterances: Sequence[Utterance], split: str, wanted: Speakers, plan: SplitPlan) -> frozenset[str]:
+    """The speakers that `split` gets, of those in its own parts and in train's."""
     speakers: list[str] = []
-    for utterance in train:
+    for utterance in utterances:
         if utterance.speaker is None:
             raise InputError(f"--{split}-speakers needs every speaker, and that of {utterance.id!r} is unknown")
         speakers.append(utterance.speaker)
     if isinstance(wanted, int):
-        return frozenset(held_out_speakers(speakers, wanted, seed, split))
+        return frozenset(held_out_speakers(speakers, wanted, plan.seed, split))
     missing = sorted(set(wanted) - set(speakers))
     if missing:
-        raise InputError(f"--{split}-speakers: train has no speaker {', '.join(map(repr, missing))}")
-    if set(wanted) == set(speakers):
-        raise InputError(f"--{split}-speakers names all {len(wanted)} speakers of train, and none is left to train on")
+        where = " and ".join(sorted({"train", split} & set(plan.parts), reverse=True))
+        raise InputError(f"--{split}-speakers: {where}: no speaker {', '.join(map(repr, missing))}")
     return frozenset(wanted)
 
 

@@ -124,6 +124,9 @@ def test_splits_of_other_names_and_several_parts_are_made(run, tmp_path):
     code, _, _ = run("--train", "train-a", "--split", "test-other=dev-a", "--jobs", "1", "--dev-speakers", "11,")
     assert code == 0
     assert _splits(tmp_path / "out") == {"train": {"12", "13", "14"}, "dev": {"11"}, "test-other": {"21", "22"}}
+    code, _, _ = run(*PARTS, "--jobs", "1", "--dev-speakers", "22,")
+    assert code == 0
+    assert _splits(tmp_path / "out") == {"train": {"11", "12", "13", "14"}, "dev": {"22"}}
     code, _, _ = run("--train", "train-a", "dev-a", "--jobs", "1", "--dev-speakers", "1", "--test-speakers", "2")
     assert code == 0
     assert {split: len(speakers) for split, speakers in _splits(tmp_path / "out").items()} == {
@@ -177,7 +180,7 @@ def test_parts_of_other_names_need_options(run, other_corpus):
         (["--split", "x"], "--split 'x' must be NAME=PART"),
         (["--split", "a/b=dev-a"], "--split 'a/b=dev-a' must be NAME=PART"),
         (["--split", "dev=dev-a"], "--split 'dev=dev-a' must be NAME=PART"),
-        (["--dev-speakers", "2"], "dev is given twice"),
+        (["--dev-speakers", "31,"], "--dev-speakers: train and dev: no speaker '31'"),
         (["--test-speakers", "4"], "4 test speakers cannot be held out of 4"),
         (["--normalizer", "klingon"], "no text normaliser 'klingon'"),
         (["--tokens", "words"], "cannot read words"),

@@ -229,7 +229,7 @@ def test_held_out_speakers_are_not_in_train_and_are_written_down(corpus, tmp_pat
     _prepare(corpus, tmp_path / "out", plan)
     record = _json(tmp_path / "out" / "selection.json")
     dev, train = record["splits"]["dev"], record["splits"]["train"]
-    assert (dev["held_out_of_train"], len(dev["speakers"]), len(train["speakers"])) == (1, 1, 3)
+    assert (dev["speakers_asked_for"], len(dev["speakers"]), len(train["speakers"])) == (1, 1, 3)
     assert not set(dev["speakers"]) & set(train["speakers"])
     assert {identifier[:2] for identifier in _ids(tmp_path / "out", "dev")} == set(dev["speakers"])
 
