@@ -186,7 +186,7 @@ def read_lexicon(path: str) -> list[str]:
         InputError: the file cannot be read, is not UTF-8 text or holds no word.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise InputError(f"cannot read the lexicon {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -263,6 +263,11 @@ def test_words_that_the_tokens_cannot_spell_are_counted_and_named(tmp_path, lm, 
     assert "does not know 1 of the 2 words" in said
 
 
+def test_the_byte_order_mark_of_a_lexicon_is_not_part_of_its_first_word(tmp_path):
+    (tmp_path / "words").write_bytes("\ufeffAB 1 2\nB\n".encode())
+    assert read_lexicon(str(tmp_path / "words")) == ["AB", "B"]
+
+
 @pytest.mark.parametrize(("content", "named"), [(None, "cannot read the lexicon"), ("\n", "holds no word")])
 def test_a_lexicon_that_cannot_be_used_is_named(tmp_path, content, named):
     if content is not None:
