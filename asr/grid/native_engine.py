@@ -26,8 +26,12 @@ MOST_AXES = 8
 
 
 class CPUKernel:
-    """The C++ kernel; see `asr.grid.options.Engine`. Recomputing, it keeps hidden vectors and memory, but no gates."""
+    """The C++ kernel; see `asr.grid.options.Engine`. Recomputing, it keeps hidden vectors and memory, but no gates.
 
+    A depth that has priority is computed after the scan, of all cells at once.
+    """
+
+    code: ClassVar[str] = "cpu"
     recomputes: ClassVar[bool] = True
 
     def __init__(
@@ -49,8 +53,6 @@ class CPUKernel:
             return f"it runs on the CPU, not on {device.type}"
         if dtype not in (torch.float32, torch.bfloat16):
             return f"it computes in float32 or bfloat16, not in {dtype}"
-        if isinstance(options, GridOptions) and options.priority:
-            return "it has no priority"
         return _refused_options(options, MOST_AXES) or _unavailable()
 
     def depth_memory(self, memory: Tensor) -> Tensor:
@@ -65,7 +67,9 @@ class CPUKernel:
         state: LayerState | None,
         mask: Tensor | None,
     ) -> LayerOutput:
-        scanned = self._scan("cpu", inputs, memory, weights, options, state)
+        if memory is not None and options.priority:
+            return self._depth_after(inputs, memory, weights, options, state)
+        scanned = self._scan(inputs, memory, weights, options, state)
         output, depth_memory = scanned.hidden, None
         if memory is not None:
             output, depth_memory = scanned.depth_hidden, scanned.depth_memory
@@ -81,9 +85,21 @@ class CPUKernel:
     ) -> LayerOutput:
         raise NotImplementedError("refused")
 
+    def _depth_after(
+        self, inputs: Tensor, memory: Tensor, weights: LayerWeights, options: GridOptions, state: LayerState | None
+    ) -> LayerOutput:
+        """The scan along the axes, then the depth of all cells."""
+        along_axes, along_depth = split_weights(weights, options)
+        scanned = self._scan(inputs, None, along_axes, options, state)
+        seen = scanned.hidden
+        if not options.priority:
+            entering = None if state is None else state.hidden
+            seen = arriving(scanned.hidden, entering, self.lengths[:, 0], self.directions)
+        hidden, memory = depth_transform(inputs, seen, memory, along_depth, options, len(self.directions))
+        return LayerOutput(hidden.to(inputs.dtype), memory, self._left(scanned, inputs.dtype))
+
     def _scan(
         self,
-        code: str,
         inputs: Tensor,
         memory: Tensor | None,
         weights: LayerWeights,
@@ -114,7 +130,7 @@ class CPUKernel:
                 gate_inside,
                 options.coupled,
                 options.cell_clip,
-                code,
+                self.code,
                 keep,
             )
         )
@@ -135,10 +151,10 @@ class CPUKernel:
 class TritonKernel(CPUKernel):
     """The Triton kernels. The depth is computed around them, of all cells at once."""
 
+    code: ClassVar[str] = "triton"
+
     @staticmethod
     def refusal(options: Options, device: torch.device, dtype: torch.dtype) -> str | None:
-        if isinstance(options, GridOptions) and options.priority not in ((), ("depth",)):
-            return "it has no priority of axes"
         return triton_scan.refusal(options.axes, device, dtype) or _refused_options(options, most_axes=2)
 
     def grid_layer(
@@ -150,17 +166,10 @@ class TritonKernel(CPUKernel):
         state: LayerState | None,
         mask: Tensor | None,
     ) -> LayerOutput:
-        along_axes, along_depth = split_weights(weights, options)
-        scanned = self._scan("triton", inputs, None, along_axes, options, state)
-        left = self._left(scanned, inputs.dtype)
-        if memory is None:
-            return LayerOutput(scanned.hidden.to(inputs.dtype), None, left)
-        seen = scanned.hidden
-        if not options.priority:
-            entering = None if state is None else state.hidden
-            seen = arriving(scanned.hidden, entering, self.lengths[:, 0], self.directions)
-        hidden, memory = depth_transform(inputs, seen, memory, along_depth, options, len(self.directions))
-        return LayerOutput(hidden.to(inputs.dtype), memory, left)
+        if memory is not None:
+            return self._depth_after(inputs, memory, weights, options, state)
+        scanned = self._scan(inputs, None, weights, options, state)
+        return LayerOutput(scanned.hidden.to(inputs.dtype), None, self._left(scanned, inputs.dtype))
 
 
 def split_weights(weights: LayerWeights, options: GridOptions) -> tuple[LayerWeights, LayerWeights]:
@@ -267,6 +276,8 @@ def _refused_options(options: Options, most_axes: int) -> str | None:
         return f"it has LSTM cells, not cell={options.cell!r}"
     if options.depth not in ("none", "lstm"):
         return f"it has no depth={options.depth!r}"
+    if options.priority not in ((), ("depth",)):
+        return "it has no priority of axes"
     refused = {
         "shared": options.shared,
         "proj_size": options.proj_size,

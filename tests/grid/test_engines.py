@@ -381,7 +381,7 @@ def test_a_named_engine_that_cannot_run_the_options_is_refused_with_its_reason(m
     [
         ("cpu", {}, torch.float64, "it computes in float32 or bfloat16, not in torch.float64"),
         ("cpu", {"cell": "gru"}, torch.float32, "it has LSTM cells, not cell='gru'"),
-        ("cpu", {"priority": [0]}, torch.float32, "it has no priority"),
+        ("cpu", {"priority": [0]}, torch.float32, "it has no priority of axes"),
         ("triton", {}, torch.float32, "the Triton kernels run on CUDA devices, not on cpu"),
         ("triton", {"axes": 3}, torch.float32, "the Triton kernels scan 1 or 2 axes, not 3"),
     ],
