@@ -29,4 +29,4 @@ def load(path=None, device="cpu"):
     """
     from asr.transcribe import Transcriber
 
-    return Transcriber.load(device=device) if path is None else Transcriber.load(path, device=device)
+    return Transcriber.load(path, device=device)

@@ -85,7 +85,11 @@ class Transcriber:
 
     @classmethod
     def load(
-        cls, path: Path | str = PACKAGED, device: str = "cpu", decoding: DecodingOptions | None = None, nbest: int = 0
+        cls,
+        path: Path | str | None = None,
+        device: str = "cpu",
+        decoding: DecodingOptions | None = None,
+        nbest: int = 0,
     ) -> "Transcriber":
         """Load an exported folder, a run folder or a checkpoint, or "pretrained", onto a torch device; by
         default the model that comes with the package.
@@ -100,7 +104,7 @@ class Transcriber:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-        path = model_path(path)
+        path = PACKAGED if path is None else model_path(path)
         config = packed_decoder(path) if decoding is None else None
         return cls(load_model(path, device=device), read_decoder(config) if config else decoding, nbest)
 

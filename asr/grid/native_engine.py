@@ -32,6 +32,7 @@ class CPUKernel:
     """
 
     code: ClassVar[str] = "cpu"
+    scans_depth: ClassVar[bool] = True
     recomputes: ClassVar[bool] = True
 
     def __init__(
@@ -67,7 +68,7 @@ class CPUKernel:
         state: LayerState | None,
         mask: Tensor | None,
     ) -> LayerOutput:
-        if memory is not None and options.priority:
+        if memory is not None and (options.priority or not self.scans_depth):
             return self._depth_after(inputs, memory, weights, options, state)
         scanned = self._scan(inputs, memory, weights, options, state)
         output, depth_memory = scanned.hidden, None
@@ -152,24 +153,11 @@ class TritonKernel(CPUKernel):
     """The Triton kernels. The depth is computed around them, of all cells at once."""
 
     code: ClassVar[str] = "triton"
+    scans_depth: ClassVar[bool] = False
 
     @staticmethod
     def refusal(options: Options, device: torch.device, dtype: torch.dtype) -> str | None:
         return triton_scan.refusal(options.axes, device, dtype) or _refused_options(options, most_axes=2)
-
-    def grid_layer(
-        self,
-        inputs: Tensor,
-        memory: Tensor | None,
-        weights: LayerWeights,
-        options: GridOptions,
-        state: LayerState | None,
-        mask: Tensor | None,
-    ) -> LayerOutput:
-        if memory is not None:
-            return self._depth_after(inputs, memory, weights, options, state)
-        scanned = self._scan(inputs, None, weights, options, state)
-        return LayerOutput(scanned.hidden.to(inputs.dtype), None, self._left(scanned, inputs.dtype))
 
 
 def split_weights(weights: LayerWeights, options: GridOptions) -> tuple[LayerWeights, LayerWeights]:
