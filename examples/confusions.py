@@ -7,9 +7,8 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-import jiwer
-
 from asr.files import read_jsonl
+from asr.score.errors import align_words
 
 NOTHING = "-"
 
@@ -19,14 +18,13 @@ def confusions(files: list[Path]) -> tuple[Counter[tuple[str, str]], Counter[boo
     wrong: Counter[tuple[str, str]] = Counter()
     words: Counter[bool] = Counter()
     for file in files:
-        for row in read_jsonl(file):
-            said, written = row["reference"].split(), row["hypothesis"].split()
-            words.update(len(word) == 1 for word in said)
-            for chunk in jiwer.process_words(" ".join(said), " ".join(written)).alignments[0]:
-                if chunk.type != "equal":
-                    left = said[chunk.ref_start_idx : chunk.ref_end_idx] or [NOTHING] * len(written)
-                    right = written[chunk.hyp_start_idx : chunk.hyp_end_idx] or [NOTHING] * len(said)
-                    wrong.update(zip(left, right, strict=False))
+        rows = list(read_jsonl(file))
+        for alignment in align_words([row["reference"] for row in rows], [row["hypothesis"] for row in rows]):
+            for edit in alignment:
+                if edit.kind != "insertion":
+                    words[len(edit.reference) == 1] += 1
+                if edit.kind != "hit":
+                    wrong[edit.reference or NOTHING, edit.hypothesis or NOTHING] += 1
     return wrong, words
 
 

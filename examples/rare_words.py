@@ -7,9 +7,8 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-import jiwer
-
 from asr.files import read_jsonl
+from asr.score.errors import align_words
 
 MOST = (0, 4, 49, 499)
 """Occurrences of the words in each row but the last."""
@@ -27,12 +26,13 @@ def errors(file: Path, known: Counter[str]) -> tuple[Counter[int], Counter[int]]
     """Row -> words said, and those of them that were substituted or deleted; what was inserted is in no row."""
     said: Counter[int] = Counter()
     wrong: Counter[int] = Counter()
-    for row in read_jsonl(file):
-        words = row["reference"].split()
-        said.update(row_of(known[word]) for word in words)
-        for chunk in jiwer.process_words(row["reference"], row["hypothesis"]).alignments[0]:
-            if chunk.type != "equal":
-                wrong.update(row_of(known[word]) for word in words[chunk.ref_start_idx : chunk.ref_end_idx])
+    rows = list(read_jsonl(file))
+    for alignment in align_words([row["reference"] for row in rows], [row["hypothesis"] for row in rows]):
+        for edit in alignment:
+            if edit.kind != "insertion":
+                row = row_of(known[edit.reference])
+                said[row] += 1
+                wrong[row] += edit.kind != "hit"
     return said, wrong
 
 
