@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from asr.decode.confidence import Calibration, calibration_from_dict
 from asr.decode.fusion import WordWeights
 from asr.decode.pruning import Pruning
 from asr.errors import InputError
@@ -31,6 +32,8 @@ class DecodingOptions:
         char_lm: n-gram model of characters (of the model's tokens, in fact).
         char_alpha: its weight.
         beam, beam_threshold, token_threshold, top_tokens, blank_skip: see `Pruning`; 0 turns a threshold off.
+        confidence: of the beam search, how its words' confidences are calibrated (`asr tune-decoder`); None leaves them
+            the share of the beam's probability.
     """
 
     decoder: str = "greedy"
@@ -47,6 +50,7 @@ class DecodingOptions:
     token_threshold: float = 6.0
     top_tokens: int = 0
     blank_skip: float = 0.0
+    confidence: Calibration | None = None
 
     def __post_init__(self) -> None:
         if self.decoder not in DECODERS:
@@ -90,6 +94,7 @@ class DecodingOptions:
         if self.decoder == "greedy":
             return "greedy"
         data = self.to_dict()
+        del data["confidence"]  # changes no text
         unused = [] if self.lm or self.lexicon else ["beta", "unknown_penalty"]
         unused += [] if self.lm else ["lm", "alpha", "look_ahead"]
         unused += [] if self.char_lm else ["char_lm", "char_alpha"]
@@ -113,6 +118,8 @@ def decoding_from_dict(data: Any, where: str, folder: Path | None = None) -> Dec
     for name in ("lm", "char_lm", "lexicon"):
         if isinstance(data.get(name), dict):
             values[name] = _same_file(data[name], f"{where}, {name}", folder)
+    if data.get("confidence") is not None:
+        values["confidence"] = calibration_from_dict(data["confidence"], f"{where}, confidence")
     for name, value in values.items():
         _check_type(value, known[name], f"{where}: {name}")
     return DecodingOptions(**values)
@@ -219,7 +226,7 @@ def decoding_of(options: argparse.Namespace, model: Path | str | None = None) ->
     Raises:
         InputError: an option is out of range or contradicts another, or decoder.json cannot be used.
     """
-    names = [field.name for field in fields(DecodingOptions)]
+    names = [field.name for field in fields(DecodingOptions) if field.name != "confidence"]
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     config = decoder_file(options, model)
     if config:

@@ -33,15 +33,16 @@ class ReaderPool:
     Args:
         reading: see there.
         processes: that decode; 0 decodes in this one.
+        quiet: do not say on stderr what of a language model or lexicon cannot be used.
 
     Raises:
         InputError: the number is negative; see `Reader`.
     """
 
-    def __init__(self, reading: Reading, processes: int = 0) -> None:
+    def __init__(self, reading: Reading, processes: int = 0, quiet: bool = False) -> None:
         if processes < 0:
             raise InputError(f"--decode-workers must be a number of at least 0, got {processes}")
-        self.reader = Reader(reading)
+        self.reader = Reader(reading, quiet)
         self.processes = processes
         self.pool: ProcessPoolExecutor | None = None
         self.waiting: deque[tuple[tuple[str, ...], Future[list[Recognition]]]] = deque()

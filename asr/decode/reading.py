@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from asr.data.tokens import Tokenizer, tokenizer_from_dict
 from asr.decode.alignment import align, align_in_pieces
+from asr.decode.confidence import Evidence
 from asr.decode.decoders import BeamDecoder, Result, build_decoder
 from asr.decode.greedy import WORD_MARK, TimedText, TokenPath, greedy_paths, timed_tokens, timed_words
 from asr.decode.nbest import ScoredText, word_confidences
@@ -24,7 +25,8 @@ class Recognition(NamedTuple):
         text: words separated by single spaces.
         tokens: the model's tokens, where they were seen, with posteriors.
         words: the words; their confidence is the product of their tokens' if decoded greedily, else the share of the
-            beam's probability that had them when they ended (`asr.decode.trace.beam_confidences`).
+            beam's probability that had them when they ended (`asr.decode.trace.beam_confidences`), or what that means
+            by the calibration of a tuned decoder (`asr.decode.confidence`).
         alternatives: the best texts with their scores, itself first, as many as were asked for; none if greedy.
     """
 
@@ -100,8 +102,13 @@ class Reader:
             confidences = beam_confidences(result.trace, best.place, words, self.decoder.text_of)
         else:
             confidences = word_confidences(result.texts)
-        timed = tuple(w._replace(confidence=c) for w, c in zip(timed_words(tokens), confidences, strict=True))
+        timed = tuple(map(self._sure, timed_words(tokens), confidences))
         return Recognition(best.text, tokens, timed, tuple(result.texts[: self.reading.nbest]))
+
+    def _sure(self, word: TimedText, share: float) -> TimedText:
+        """A word, whose confidence is the product of its tokens' posteriors, with the decoder's own confidence."""
+        calibration = self.reading.options.confidence if isinstance(self.decoder, BeamDecoder) else None
+        return word._replace(confidence=calibration(Evidence(share, word.confidence)) if calibration else share)
 
 
 def words_of(path: TokenPath, tokens: Sequence[str]) -> list[Word]:

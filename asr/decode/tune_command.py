@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from asr.data.corpus import check_disjoint
 from asr.data.cuts import read_cuts, text_of
+from asr.decode.calibration import calibrate
 from asr.decode.commands import origin_of, reference_normalizer
 from asr.decode.log_probs import Origin, read_log_probs, tokens_digest, write_log_probs
 from asr.decode.options import DECODER_FILE, DecodingOptions, add_decoding_arguments, decoding_of
@@ -42,6 +43,7 @@ from asr.errors import InputError
 from asr.files import write_json
 from asr.model import MODEL_HELP, LoadedModel, load_model, model_path
 from asr.provenance import provenance
+from asr.score.reliability import format_reliability
 from asr.score.scores import reference_digest
 
 
@@ -92,6 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     """`asr tune-decoder`."""
     options = _parser().parse_args(arguments)
     start, grid = _start(options)
+    start = replace(start, confidence=None)
     run = options.model
     loaded = load_model(run)
     folder = output_folder(options.output, run)
@@ -115,22 +118,31 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         readers.close()
     print(format_trials(trials))
+    best = replace(start, **best_of(trials).weights)
+    readers = ReaderPool(reading_of(loaded, best), options.decode_workers, quiet=True)
+    try:
+        sure = calibrate(task, readers)
+    finally:
+        readers.close()
+    if sure:
+        print(f"{format_reliability(sure.before)}\ncalibrated, {format_reliability(sure.after)}")
+        best = replace(best, confidence=sure.calibration)
     for name in edges(trials):
         print(f"note: the best {name} is at the edge of what was tried", file=sys.stderr)
-    record = _record(loaded, manifest, cuts, trials, start) | {"seed": None if grid else options.seed}
+    record = _record(loaded, manifest, cuts, trials, best) | {"seed": None if grid else options.seed}
     write_json(target, record)
     print(f"wrote {target}")
     return 0
 
 
 def _record(
-    loaded: LoadedModel, manifest: Path, cuts: Sequence[MonoCut], trials: Sequence[Trial], start: DecodingOptions
+    loaded: LoadedModel, manifest: Path, cuts: Sequence[MonoCut], trials: Sequence[Trial], best: DecodingOptions
 ) -> dict[str, object]:
     """The content of decoder.json."""
     made_with = provenance()
     ordered = sorted(trials, key=lambda trial: trial.errors)
     return {
-        "options": replace(start, **best_of(trials).weights).to_dict(),
+        "options": best.to_dict(),
         "tokens": tokens_digest(loaded.tokenizer),
         "tuned_on": {
             "manifest": str(manifest),
@@ -199,7 +211,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="asr tune-decoder",
         description="Search the weights of a beam search that make the fewest word errors on a development split. Its "
-        "log-probabilities are computed once and stored (log-probs-SPLIT.safetensors). The test split is refused.",
+        "log-probabilities are computed once and stored (log-probs-SPLIT.safetensors). With the best weights, "
+        "confidences of words are mapped to how often such words are right on the split. The test split is refused.",
         epilog="Writes decoder.json, for --decoder-config of asr test, predict and transcribe.",
     )
     parser.add_argument("model", type=model_path, help=MODEL_HELP)

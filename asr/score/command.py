@@ -11,6 +11,7 @@ from asr.decode.hypotheses import read_hypotheses
 from asr.files import read_json, write_json, write_text
 from asr.provenance import provenance
 from asr.score.references import read_references, with_references
+from asr.score.reliability import format_reliability
 from asr.score.scores import Scores, format_alignments, format_rate, format_utterance, name_some, score
 from asr.text import normalizer
 
@@ -71,6 +72,8 @@ def summary(scores: Scores) -> str:
         f"{len(scores.utterances)} utterances, {_speakers(scores)}, "
         f"{sum(utterance.words.errors > 0 for utterance in scores.utterances)} utterances with errors",
     ]
+    if scores.reliability:
+        lines.append(format_reliability(scores.reliability))
     empty = [utterance.id for utterance in scores.utterances if utterance.words.length == 0]
     if empty:
         lines.append(

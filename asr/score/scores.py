@@ -9,6 +9,7 @@ from typing import Any
 from asr.decode.hypotheses import Hypothesis
 from asr.errors import InputError
 from asr.score.errors import Alignment, ErrorCounts, align_words, character_counts, count, format_alignment
+from asr.score.reliability import Reliability, reliability
 
 UNKNOWN_SPEAKER = "unknown"
 """Under this name the utterances whose speaker is not known are counted together."""
@@ -24,6 +25,7 @@ class UtteranceScore:
     words: ErrorCounts
     characters: ErrorCounts
     alignment: Alignment
+    confidences: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,12 @@ class Scores:
         """A hash of utterance ids and references: equal for two systems scored on the same thing."""
         return reference_digest((utterance.id, utterance.reference) for utterance in self.utterances)
 
+    @property
+    def reliability(self) -> Reliability | None:
+        """Confidences of words beside whether they are right; None where they are not known of all words."""
+        rows = self.utterances
+        return reliability([row.alignment for row in rows], [row.confidences for row in rows])
+
     def worst(self) -> list[UtteranceScore]:
         """Utterances by number of word errors, most first; then by rate, character errors and id."""
 
@@ -73,7 +81,7 @@ class Scores:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the core of scores.json. An undefined rate (no reference words) is None."""
-        words, characters = self.words, self.characters
+        words, characters, sure = self.words, self.characters, self.reliability
         return {
             "wer": words.rate,
             "cer": characters.rate,
@@ -87,6 +95,7 @@ class Scores:
             "utterances": len(self.utterances),
             "empty_references": sum(utterance.words.length == 0 for utterance in self.utterances),
             "speakers": {name: _speaker(utterances) for name, utterances in self.speakers.items()},
+            "confidences": sure.to_dict() if sure else None,
             "normalizer": self.normalizer,
             "reference_digest": self.reference_digest,
         }
@@ -119,7 +128,7 @@ def score(
     texts = [change(row.hypothesis) for row in rows]
     words, characters = align_words(references, texts), character_counts(references, texts)
     utterances = (
-        UtteranceScore(row.id, row.speaker, reference, count(by_word), by_character, by_word)
+        UtteranceScore(row.id, row.speaker, reference, count(by_word), by_character, by_word, row.confidences)
         for row, reference, by_word, by_character in zip(rows, references, words, characters, strict=True)
     )
     return Scores(tuple(utterances), normalizer)

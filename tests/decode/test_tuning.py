@@ -18,6 +18,8 @@ from asr.decode.tuning import Trial, edges, free_weights, proposals
 from asr.errors import InputError
 from asr.files import read_json, read_jsonl, write_json, write_jsonl
 from asr.model import export_model
+from asr.score.reliability import format_reliability
+from asr.score.scores import score
 from asr.transcribe import main as transcribe
 
 ON_CPU = ["--accelerator", "cpu", "--workers", "0"]
@@ -96,6 +98,27 @@ def test_a_tuned_decoder_is_used_by_test_and_transcribe_and_overwrites_no_greedy
     config = ["--decoder-config", str(out / "decoder.json"), "--json", "--nbest", "3"]
     assert transcribe([audio, "-m", str(model), *config]) == 0
     assert '"nbest": [{"text"' in capsys.readouterr().out
+
+
+def test_confidences_are_calibrated_where_the_decoder_errs_and_test_writes_them_so(root, model, lm, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert tune(tuning(model, root, out, "--lm", lm, "--grid", "alpha=20", "beta=0")) == 0
+    before, after = (line for line in capsys.readouterr().out.splitlines() if "confidences of" in line)
+    assert after.startswith("calibrated, ")
+    calibration = read_decoder(out / "decoder.json").confidence
+    assert calibration is not None
+    rows = {}
+    for name, options in (("plain", {"confidence": None}), ("sure", {})):
+        record = read_json(out / "decoder.json")
+        write_json(out / f"{name}.json", record | {"options": record["options"] | options})
+        arguments = [str(model), "--root", str(root), "--split", "dev", "-o", str(tmp_path / name), *ON_CPU]
+        assert asr_test([*arguments, "--decoder-config", str(out / f"{name}.json")]) == 0
+        rows[name] = read_hypotheses(tmp_path / name / "hypotheses-dev-beam.jsonl")
+        kept = read_json(tmp_path / name / "scores-dev-beam.json")["confidences"]
+        assert format_reliability(score(rows[name]).reliability) in {before, after.removeprefix("calibrated, ")}
+        assert kept["words"] == sum(len(row.confidences) for row in rows[name])
+    assert [row.hypothesis for row in rows["plain"]] == [row.hypothesis for row in rows["sure"]]
+    assert [row.confidences for row in rows["plain"]] != [row.confidences for row in rows["sure"]]
 
 
 def test_log_probs_are_computed_once_and_anew_for_another_split(root, model, lm, tmp_path, capsys):
