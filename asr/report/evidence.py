@@ -73,6 +73,7 @@ class Pair:
         words, characters: differences of the rates, first less second, with bootstrap intervals.
         mapsswe: of two single runs.
         seeds: of two models with several runs each.
+        tally: of two single runs, the utterances with fewer errors by the first, with fewer by the second, and all.
         corrected: name of each test of the WER -> p-value, corrected for the number of pairs.
         abstaining: tests that have no vote, since so little data cannot make them reject, or not reliably.
         verdict: "difference" if all tests with a vote reject "there is none", "none" if no test does, else
@@ -85,6 +86,7 @@ class Pair:
     characters: PairedDifference
     mapsswe: MatchedPairs | None
     seeds: SeedDifference | None
+    tally: tuple[int, int, int] | None = None
     corrected: Mapping[str, float] = field(default_factory=dict)
     abstaining: tuple[str, ...] = ()
     verdict: Verdict = "none"
@@ -197,6 +199,7 @@ class _Measured:
         systems: in the order of `words` and `characters`.
         word_rates, character_rates: of each run, by its path.
         places: of the errors of each run, by its path.
+        errors: of each run, by its path, the word errors of each utterance.
     """
 
     systems: tuple[System, ...]
@@ -205,6 +208,7 @@ class _Measured:
     word_rates: Mapping[Path, float]
     character_rates: Mapping[Path, float]
     places: Mapping[Path, ErrorPositions]
+    errors: Mapping[Path, Sequence[int]]
     level: float
 
     @classmethod
@@ -228,6 +232,7 @@ class _Measured:
             {path: float(rate) for path, rate in zip(paths, words.rates, strict=True)},
             {path: float(rate) for path, rate in zip(paths, characters.rates, strict=True)},
             {path: ErrorPositions.of([one.alignment for one in of_run]) for path, of_run in utterances.items()},
+            {path: [one.words.errors for one in of_run] for path, of_run in utterances.items()},
             settings.level,
         )
 
@@ -245,8 +250,10 @@ class _Measured:
     def pair(self, first: int, second: int) -> Pair:
         """Both systems, not yet judged: a verdict needs the p-values of all pairs."""
         left, right = (self.systems[index] for index in (first, second))
-        of_runs, seeds = None, None
+        of_runs, seeds, tally = None, None, None
         if len(left.runs) == len(right.runs) == 1:
+            errors = list(zip(*(self.errors[system.runs[0].path] for system in (left, right)), strict=True))
+            tally = sum(a < b for a, b in errors), sum(a > b for a, b in errors), len(errors)
             of_runs = matched_pairs(self.places[left.runs[0].path], self.places[right.runs[0].path])
         elif min(len(left.runs), len(right.runs)) > 1:
             rates = [[self.word_rates[run.path] for run in system.runs] for system in (left, right)]
@@ -258,6 +265,7 @@ class _Measured:
             self.characters.difference(first, second, self.level),
             of_runs,
             seeds,
+            tally,
         )
 
 

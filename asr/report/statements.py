@@ -50,6 +50,9 @@ def _grounds(pair: Pair, evidence: Evidence, sign: int) -> list[str]:
     if pair.seeds:
         grounds.append(f"over seeds {_span(pair.seeds.lower, pair.seeds.upper, sign, level)}")
         grounds.append(_p("Welch p", pair.corrected.get("seeds")))
+    if pair.tally:
+        fewer, more, utterances = pair.tally if sign < 0 else (pair.tally[1], pair.tally[0], pair.tally[2])
+        grounds.append(f"fewer in {fewer:,} of {utterances:,} utterances, more in {more:,}")
     return grounds
 
 

@@ -80,6 +80,15 @@ def test_intervals_and_differences_are_those_of_the_score_room(make):
     assert found.runs[1].characters == interval(errors, lengths, blocks, 300, 5)
 
 
+def test_a_pair_of_runs_says_in_how_many_utterances_each_makes_fewer_errors(make, compare):
+    good, bad = heard(0.1, 1), heard(0.3, 2)
+    errors = list(zip(errors_of(good), errors_of(bad), strict=True))
+    fewer, more = sum(a < b for a, b in errors), sum(a > b for a, b in errors)
+    assert 0 < more < fewer
+    for runs in ((make("good", good), make("bad", bad)), (make("bad", bad), make("good", good))):
+        assert f"; fewer in {fewer} of 60 utterances, more in {more})" in compare(*runs, "--draws", "100")
+
+
 def test_a_clear_difference_is_stated_with_the_better_system_first(make, compare):
     printed = compare(make("bad", heard(0.5, 1)), make("good", heard(0.05, 2)), "--draws", "500")
     statement = next(line for line in printed.splitlines() if line.endswith(": a difference."))
@@ -152,9 +161,10 @@ def test_of_few_speakers_mapsswe_decides_and_it_is_said_why(make, compare):
     few = [[replace(row, speaker=f"s{n % 5}") for n, row in enumerate(heard(*of))] for of in ((0.0, 1), (0.9, 2))]
     runs = make("few", few[0]), make("poor", few[1])
     printed = compare(*runs)
-    assert "bootstrap p = 0.0625, without a vote; MAPSSWE p < 0.0001): a difference, by MAPSSWE alone." in printed
+    everywhere = "MAPSSWE p < 0.0001; fewer in 60 of 60 utterances, more in 0): a difference"
+    assert f"bootstrap p = 0.0625, without a vote; {everywhere}, by MAPSSWE alone." in printed
     assert "The bootstrap has no vote: 5 speakers cannot give a p below 0.0625; --blocks utterances" in printed
-    assert "MAPSSWE p < 0.0001): a difference.\n" in compare(*runs, "--blocks", "utterances")
+    assert f"{everywhere}.\n" in compare(*runs, "--blocks", "utterances")
     three = compare(*runs, make("third", few[1]), "--draws", "200")
     assert "below 0.0625 (0.1875 corrected for 3 comparisons); --blocks utterances" in three
 
