@@ -105,6 +105,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if options.action == "list":
         rows = [_listed(Path(run)) for run in options.run]
+        rows += _summed([Path(run) for run in options.run])
         print((markdown_table if options.markdown else plain_table)(HEADINGS, rows))
         return 0
     path = Path(options.document)
@@ -142,6 +143,16 @@ def _listed(run: Path) -> tuple[str, ...]:
     )
 
 
+def _summed(runs: Sequence[Path]) -> list[tuple[str, ...]]:
+    """A row for what several trainings took together, of runs whose times are all known."""
+    records = [read_json(run / "run.json") for run in runs if (run / "run.json").exists()]
+    seconds = [record.get("training_seconds") for record in records]
+    if len(seconds) < 2 or None in seconds:
+        return []
+    cells = dict.fromkeys(HEADINGS, "") | {"run": "all", "training time": duration(sum(seconds))}
+    return [tuple(cells.values())]
+
+
 def _best_dev_rate(file: Path) -> str:
     """The lowest WER that training saw on dev: that of the weights that were kept."""
     try:
@@ -169,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = actions.add_parser(
         "list",
         help="how runs were made: seed, epochs, time, machine, commit",
-        description="How runs, or collected ones, were made: seed, epochs, time, machine, commit.",
+        description="How runs, or collected ones, were made: seed, epochs, machine, commit, time of each and all.",
     )
     listing.add_argument("run", nargs="+", help="run folders, or collected ones")
     listing.add_argument("--markdown", action="store_true", help="print Markdown")

@@ -160,6 +160,18 @@ def test_the_list_says_how_runs_were_made(run, capsys):
     assert cells == ["reader", f"{run}/config.yaml", "3", "2", "12.50 %", "0:01:01", "a chip, 1 thread(s)", "abcdef0"]
 
 
+def test_the_list_of_several_trainings_ends_with_their_time_together(run, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    write_json(other / "run.json", read_json(run / "run.json") | {"training_seconds": 3600})
+    assert main(["results", "list", str(run), str(other), "--markdown"]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert [cell.strip() for cell in last.strip("|").split("|")] == ["all", *[""] * 4, "1:01:01", "", ""]
+    write_json(other / "run.json", read_json(run / "run.json") | {"training_seconds": None})
+    assert main(["results", "list", str(run), str(other), "--markdown"]) == 0
+    assert "| all |" not in capsys.readouterr().out
+
+
 def test_a_document_gets_the_tables_that_its_commands_print(run, capsys):
     main(["compare", str(run), "--markdown"])
     table = capsys.readouterr().out.strip()
