@@ -1,11 +1,13 @@
 """The calibration of a decoder's confidences on a development split."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 
 from asr.decode.confidence import Calibration, Evidence, fit
 from asr.decode.greedy import timed_words
+from asr.decode.options import DecodingOptions
 from asr.decode.pool import ReaderPool
 from asr.decode.reading import Recognition
 from asr.decode.tuning import Task
@@ -21,26 +23,26 @@ class Calibrated(NamedTuple):
     after: Reliability
 
 
-def calibrate(task: Task, readers: ReaderPool) -> Calibrated | None:
+def calibrate(task: Task, readers: ReaderPool, options: DecodingOptions) -> Calibrated | None:
     """Decode the task, and fit a calibration to its words.
 
     Args:
         task: utterances with references.
         readers: of a beam search without calibration.
+        options: its weights and limits.
 
     Returns:
         None if there are not both right and wrong words to tell apart.
     """
-    for number, batch in enumerate(task.batches):
-        readers.submit([f"{number} {row}" for row in range(len(batch))], batch)
-    found = readers.finish()
-    read = [found[f"{number} {row}"] for number, batch in enumerate(task.batches) for row in range(len(batch))]
+    read = list(itertools.chain.from_iterable(readers.recognitions(task.batches, options)))
     references = [text for batch in task.references for text in batch]
     alignments = align_words(references, [recognition.text for recognition in read])
     evidence = [evidence_of(recognition) for recognition in read]
     before = reliability(alignments, [[word.share for word in words] for words in evidence])
-    calibration = before and fit([word for words in evidence for word in words], before.right.tolist())
-    if not before or not calibration:
+    if before is None:
+        return None
+    calibration = fit([word for words in evidence for word in words], before.right.tolist())
+    if calibration is None:
         return None
     sure = np.array([calibration(word) for words in evidence for word in words])
     return Calibrated(calibration, before, Reliability(sure, before.right))

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from asr.errors import InputError
 
-LEAST = 1e-4
-"""Probabilities closer to 0 or 1 than this are taken as that far from it."""
+NEAREST = 1e-4
+"""Evidence closer to 0 or 1 than this counts as that far from it, so that a calibrated confidence is neither."""
+MOST = 1e6
+"""No weight is larger; those of a fit are around 1."""
 PRIOR = 1.0
 """Weight of the prior that the share is right as it is: that of a handful of words."""
 STEPS = 100
+"""Most steps of the fit; ten are enough as a rule."""
 
 
 class Evidence(NamedTuple):
@@ -46,7 +49,7 @@ class Calibration:
 
     def __call__(self, evidence: Evidence) -> float:
         logit = float(_features([evidence])[0] @ [self.bias, self.share, self.posterior])
-        return round(1.0 / (1.0 + math.exp(-logit)), 4)
+        return round(0.5 * (1.0 + math.tanh(logit / 2)), 4)  # the logistic function, which nothing overflows
 
     def to_dict(self) -> dict[str, float]:
         """As plain data."""
@@ -57,14 +60,15 @@ def calibration_from_dict(data: Any, where: str) -> Calibration:
     """The inverse of `Calibration.to_dict`.
 
     Raises:
-        InputError: it has not this form; `where` is named.
+        InputError: it has not this form, or more evidence would lower a confidence; `where` is named.
     """
     names = [field.name for field in fields(Calibration)]
     if not isinstance(data, dict) or sorted(data) != sorted(names):
         raise InputError(f"{where} must be an object with {', '.join(names)}, or null, got {data!r}")
     for name, value in data.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise InputError(f"{where}: {name} must be a number, got {value!r}")
+        least = -MOST if name == "bias" else 0.0
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= MOST:
+            raise InputError(f"{where}: {name} must be a number between {least:g} and {MOST:g}, got {value!r}")
     return Calibration(**{name: float(value) for name, value in data.items()})
 
 
@@ -95,11 +99,13 @@ def fit(evidence: Sequence[Evidence], right: Sequence[bool]) -> Calibration | No
 
 def _features(evidence: Sequence[Evidence]) -> NDArray[np.float64]:
     """(words, 3): 1 and two log-odds."""
-    known = np.clip(np.array(evidence, dtype=np.float64).reshape(-1, 2), LEAST, 1 - LEAST)
+    known = np.clip(np.array(evidence, dtype=np.float64).reshape(-1, 2), NEAREST, 1 - NEAREST)
     return np.column_stack([np.ones(len(known)), np.log(known / (1 - known))])
 
 
-def _newton(features: NDArray[np.float64], outcome: NDArray[np.float64], prior: NDArray[np.float64]) -> Any:
+def _newton(
+    features: NDArray[np.float64], outcome: NDArray[np.float64], prior: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Weights of a logistic regression, by damped Newton steps from the prior's mean."""
 
     def loss(weights: NDArray[np.float64]) -> float:
@@ -114,7 +120,7 @@ def _newton(features: NDArray[np.float64], outcome: NDArray[np.float64], prior: 
         step, size = np.linalg.solve(curvature, gradient), 1.0
         while size > 1e-6 and loss(weights - size * step) > loss(weights):
             size /= 2
-        weights = weights - size * step
+        weights -= size * step
         if np.abs(size * step).max() < 1e-9:
             break
     return weights

@@ -84,7 +84,9 @@ def _confidences(data: dict[str, Any], where: str) -> tuple[float, ...] | None:
     if values is None:
         return None
     words = len(data["hypothesis"].split())
-    numbers = isinstance(values, list) and all(isinstance(v, int | float) and 0 <= v <= 1 for v in values)
+    numbers = isinstance(values, list) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1 for value in values
+    )
     if not numbers or len(values) != words:
         raise InputError(
             f"{where} ({data['id']}): 'confidences' must be {words} numbers between 0 and 1, one a word, got {values!r}"

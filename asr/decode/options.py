@@ -13,6 +13,8 @@ from asr.files import read_json, sha256_of
 
 DECODERS = ("greedy", "beam", "flashlight")
 DECODER_FILE = "decoder.json"
+BELIEFS = ("decoder", "lm", "alpha", "beta", "unknown_penalty", "lexicon", "look_ahead", "char_lm", "char_alpha")
+"""Options that change how probable a text is; the others limit the search."""
 MODEL_WORDS = "lm"
 """Names, in the place of a lexicon's file, the words of the language model."""
 
@@ -94,11 +96,11 @@ class DecodingOptions:
         if self.decoder == "greedy":
             return "greedy"
         data = self.to_dict()
-        del data["confidence"]  # changes no text
         unused = [] if self.lm or self.lexicon else ["beta", "unknown_penalty"]
         unused += [] if self.lm else ["lm", "alpha", "look_ahead"]
         unused += [] if self.char_lm else ["char_lm", "char_alpha"]
         unused += [] if self.lexicon else ["lexicon"]
+        unused += [] if self.confidence else ["confidence"]
         return {name: value for name, value in data.items() if name not in unused}
 
 
@@ -230,7 +232,11 @@ def decoding_of(options: argparse.Namespace, model: Path | str | None = None) ->
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     config = decoder_file(options, model)
     if config:
-        return replace(read_decoder(config), **given)
+        tuned = read_decoder(config)
+        decoding = replace(tuned, **given)
+        # The calibration is one of what the tuned weights and models believe.
+        unlike = any(getattr(decoding, name) != getattr(tuned, name) for name in BELIEFS)
+        return replace(decoding, confidence=None) if unlike else decoding
     if "decoder" not in given and set(given) & {"lm", "char_lm", "lexicon"}:
         given["decoder"] = "beam"
     decoding = DecodingOptions(**given)

@@ -6,10 +6,10 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from asr.decode.options import DecodingOptions
 from asr.decode.reading import Reader, Reading, Recognition
 from asr.errors import InputError
 
+Found = TypeVar("Found")
 WAITING = 4
 """Batches that may wait for each process, so that memory is bounded."""
 
@@ -33,16 +34,15 @@ class ReaderPool:
     Args:
         reading: see there.
         processes: that decode; 0 decodes in this one.
-        quiet: do not say on stderr what of a language model or lexicon cannot be used.
 
     Raises:
         InputError: the number is negative; see `Reader`.
     """
 
-    def __init__(self, reading: Reading, processes: int = 0, quiet: bool = False) -> None:
+    def __init__(self, reading: Reading, processes: int = 0) -> None:
         if processes < 0:
             raise InputError(f"--decode-workers must be a number of at least 0, got {processes}")
-        self.reader = Reader(reading, quiet)
+        self.reader = Reader(reading)
         self.processes = processes
         self.pool: ProcessPoolExecutor | None = None
         self.waiting: deque[tuple[tuple[str, ...], Future[list[Recognition]]]] = deque()
@@ -68,16 +68,28 @@ class ReaderPool:
 
     def texts(self, batches: Sequence[Sequence[NDArray[Any]]], options: DecodingOptions) -> Iterator[list[str]]:
         """The best texts of batches with other weights or limits, in order."""
+        return self._each(Reader.texts, batches, options)
+
+    def recognitions(
+        self, batches: Sequence[Sequence[NDArray[Any]]], options: DecodingOptions
+    ) -> Iterator[list[Recognition]]:
+        """All that is recognised in batches with other weights or limits, in order."""
+        return self._each(Reader.reweighted, batches, options)
+
+    def _each(
+        self, read: Callable[..., list[Found]], batches: Sequence[Sequence[NDArray[Any]]], options: DecodingOptions
+    ) -> Iterator[list[Found]]:
+        """What a method of the reader finds in each batch."""
         if self.pool is None:
             for batch in batches:
-                yield self.reader.texts(batch, options)
+                yield read(self.reader, batch, options)
         else:
             with self._alive():
-                futures = [self.pool.submit(_texts, list(batch), options) for batch in batches]
+                futures = [self.pool.submit(_read_by, read, list(batch), options) for batch in batches]
             for future in futures:
                 with self._alive():
-                    texts = future.result()
-                yield texts
+                    found = future.result()
+                yield found
 
     def close(self) -> None:
         """End the processes."""
@@ -115,9 +127,9 @@ def _read(log_probs: list[NDArray[Any]]) -> list[Recognition]:
     return _reader.read(log_probs)
 
 
-def _texts(log_probs: list[NDArray[Any]], options: DecodingOptions) -> list[str]:
+def _read_by(read: Callable[..., list[Found]], log_probs: list[NDArray[Any]], options: DecodingOptions) -> list[Found]:
     assert _reader is not None
-    return _reader.texts(log_probs, options)
+    return read(_reader, log_probs, options)
 
 
 def _end_with_parent() -> None:

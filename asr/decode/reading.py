@@ -77,8 +77,14 @@ class Reader:
         found = self.decoder.results(log_probs)
         return [self._recognition(values, result) for values, result in zip(log_probs, found, strict=True)]
 
+    def reweighted(self, log_probs: Sequence[NDArray[Any]], options: DecodingOptions) -> list[Recognition]:
+        """As `read`, with other weights or limits of a beam search from now on."""
+        if isinstance(self.decoder, BeamDecoder):
+            self.decoder.reweight(options)
+        return self.read(log_probs)
+
     def texts(self, log_probs: Sequence[NDArray[Any]], options: DecodingOptions) -> list[str]:
-        """The best texts alone, with other weights or limits."""
+        """The best texts alone of `reweighted`, in less time."""
         if not isinstance(self.decoder, BeamDecoder):
             return [recognition.text for recognition in self.read(log_probs)]
         self.decoder.reweight(options)

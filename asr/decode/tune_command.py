@@ -115,13 +115,9 @@ def main(arguments: Sequence[str]) -> int:
         _refuse_wordless(task, manifest)
         points, total = _points(options, start, grid)
         trials = search(task, readers, start, points, total)
-    finally:
-        readers.close()
-    print(format_trials(trials))
-    best = replace(start, **best_of(trials).weights)
-    readers = ReaderPool(reading_of(loaded, best), options.decode_workers, quiet=True)
-    try:
-        sure = calibrate(task, readers)
+        print(format_trials(trials))
+        best = replace(start, **best_of(trials).weights)
+        sure = calibrate(task, readers, best)
     finally:
         readers.close()
     if sure:

@@ -98,7 +98,7 @@ def _differing(values: Mapping[str, str]) -> str:
 
 
 def _decodings(runs: Sequence[ScoredRun]) -> dict[str, str]:
-    """How the hypotheses of each run were made; where all are of beam searches, what these do not share."""
+    """How the texts of each run were made; where all are of beam searches, what these do not share."""
     options = {run.name: decoding_options(run.scores) for run in runs}
     known = [set(of_run.items()) for of_run in options.values() if of_run]
     shared = set.intersection(*known) if len(known) > 1 else set()
@@ -156,7 +156,9 @@ def decoding_options(scores: Mapping[str, Any], digests: bool = True) -> dict[st
     """
     found = scores.get("decoding")
     if isinstance(found, Mapping):
-        return {str(name): _short_value(value, digests) for name, value in found.items() if value is not None}
+        # A calibration of confidences changes no text.
+        said = {name: value for name, value in found.items() if value is not None and name != "confidence"}
+        return {str(name): _short_value(value, digests) for name, value in said.items()}
     return {"decoder": str(found)} if found else {}
 
 

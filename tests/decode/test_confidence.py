@@ -1,5 +1,6 @@
 """The calibration of confidences: its fit against definitions, and what the decoder does with it."""
 
+import argparse
 import math
 from dataclasses import replace
 
@@ -9,11 +10,12 @@ import pytest
 from asr.data.tokens import CharacterTokenizer
 from asr.decode.calibration import calibrate
 from asr.decode.confidence import PRIOR, Calibration, Evidence, calibration_from_dict, fit
-from asr.decode.options import DecodingOptions, decoding_from_dict
+from asr.decode.options import DecodingOptions, add_decoding_arguments, decoding_from_dict, decoding_of
 from asr.decode.pool import ReaderPool
 from asr.decode.reading import Reader, Reading
 from asr.decode.tuning import Task
 from asr.errors import InputError
+from asr.files import write_json
 
 
 def logit(p: float) -> float:
@@ -29,6 +31,11 @@ def simulated(truth: Calibration, words: int, seed: int = 0) -> tuple[list[Evide
 def test_the_map_is_logistic_in_the_log_odds():
     found = Calibration(0.3, 0.5, 0.2)(Evidence(0.9, 0.6))
     assert logit(found) == pytest.approx(0.3 + 0.5 * logit(0.9) + 0.2 * logit(0.6), abs=1e-3)
+
+
+@pytest.mark.parametrize("bias", [-999_999.0, 999_999.0])
+def test_no_weight_overflows(bias):
+    assert Calibration(bias, 0.0, 0.0)(Evidence(0.5, 0.5)) in (0.0, 1.0)
 
 
 @pytest.mark.parametrize("certain", [Evidence(1.0, 1.0), Evidence(0.0, 0.0), Evidence(1.0, 0.0)])
@@ -82,9 +89,17 @@ def test_nothing_is_fitted_to_words_that_are_all_right_or_all_wrong(right):
     [
         ([1, 2, 3], "decoder.json, confidence must be an object with bias, share, posterior"),
         ({"bias": 0, "share": 1}, "must be an object with bias, share, posterior"),
-        ({"bias": 0, "share": "1", "posterior": 0}, "share must be a number, got '1'"),
-        ({"bias": float("nan"), "share": 1, "posterior": 0}, "bias must be a number, got nan"),
-        ({"bias": 0, "share": True, "posterior": 0}, "share must be a number, got True"),
+        ({"bias": 0, "share": "1", "posterior": 0}, "share must be a number between 0 and 1e\\+06, got '1'"),
+        (
+            {"bias": float("nan"), "share": 1, "posterior": 0},
+            "bias must be a number between -1e\\+06 and 1e\\+06, got nan",
+        ),
+        ({"bias": 10**400, "share": 1, "posterior": 0}, "bias must be a number between"),
+        (
+            {"bias": 0, "share": True, "posterior": 0},
+            "share must be a number between 0 and 1e\\+06, got True",
+        ),
+        ({"bias": 0, "share": 1, "posterior": -0.1}, "posterior must be a number between 0"),
     ],
 )
 def test_a_calibration_of_another_form_is_refused(given, message):
@@ -92,11 +107,33 @@ def test_a_calibration_of_another_form_is_refused(given, message):
         decoding_from_dict({"decoder": "beam", "confidence": given}, "decoder.json")
 
 
-def test_options_with_a_calibration_survive_plain_data_and_scores_do_not_name_it():
+def test_options_with_a_calibration_survive_plain_data():
     options = DecodingOptions("beam", confidence=Calibration(0.1, 0.5, 0.25))
     assert decoding_from_dict(options.to_dict(), "here") == options
     assert calibration_from_dict(options.confidence.to_dict(), "here") == options.confidence
-    assert options.to_record() == replace(options, confidence=None).to_record()
+    assert options.to_record()["confidence"] == {"bias": 0.1, "share": 0.5, "posterior": 0.25}
+    assert "confidence" not in replace(options, confidence=None).to_record()
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([], True),
+        (["--beam", "7", "--alpha", "0.4"], True),  # 0.4 is what was tuned
+        (["--alpha", "0.5"], False),
+        (["--beta", "0"], False),
+        (["--no-look-ahead"], False),
+        (["--lexicon", "words.txt"], False),
+    ],
+)
+def test_a_calibration_is_dropped_where_another_search_is_asked_for_than_was_tuned(tmp_path, given, kept):
+    calibration = Calibration(0.1, 0.5, 0.25)
+    tuned = DecodingOptions("beam", alpha=0.4, confidence=calibration)
+    write_json(tmp_path / "decoder.json", {"options": tuned.to_dict()})
+    parser = argparse.ArgumentParser()
+    add_decoding_arguments(parser)
+    options = parser.parse_args(["--decoder-config", str(tmp_path / "decoder.json"), *given])
+    assert decoding_of(options).confidence == (calibration if kept else None)
 
 
 TOKENIZER = CharacterTokenizer(" AB")
@@ -137,7 +174,7 @@ def test_a_calibrated_decoder_promises_as_many_right_words_as_there_are(processe
     references = [[" ".join("AAAAAAABBB")] * 4] * 10
     readers = ReaderPool(reading(), processes)
     try:
-        found = calibrate(Task(batches, references), readers)
+        found = calibrate(Task(batches, references), readers, reading().options)
     finally:
         readers.close()
     assert found.before.expected == pytest.approx(0.9, abs=0.02)
@@ -147,6 +184,6 @@ def test_a_calibrated_decoder_promises_as_many_right_words_as_there_are(processe
 
 def test_a_task_without_errors_is_not_calibrated():
     task = Task([[doubtful(0.9, 2)]], [["A A"]])
-    assert calibrate(task, ReaderPool(reading())) is None
+    assert calibrate(task, ReaderPool(reading()), reading().options) is None
     silent = Task([[np.log(np.array([[1.0, 1e-6, 1e-6, 1e-6]], dtype=np.float32))]], [["A"]])
-    assert calibrate(silent, ReaderPool(reading())) is None
+    assert calibrate(silent, ReaderPool(reading()), reading().options) is None

@@ -92,7 +92,7 @@ def test_confidences_come_back_and_are_left_out_where_no_row_has_them(tmp_path):
     assert "confidences" not in (tmp_path / "without.jsonl").read_text()
 
 
-@pytest.mark.parametrize("confidences", ["high", [0.5], [0.5, 1.5], [0.5, None], {"ONE": 1}])
+@pytest.mark.parametrize("confidences", ["high", [0.5], [0.5, 1.5], [0.5, None], [0.5, True], {"ONE": 1}])
 def test_confidences_that_are_none_are_refused(tmp_path, confidences):
     write_jsonl(tmp_path / "rows.jsonl", [{"id": "a", "hypothesis": "ONE TWO", "confidences": confidences}])
     with pytest.raises(InputError, match=r"row 1 \(a\): 'confidences' must be 2 numbers between 0 and 1"):
