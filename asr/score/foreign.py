@@ -7,7 +7,7 @@ alone). `@`, which is no word, and the braces of alternatives are refused.
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import unquote
@@ -39,8 +39,25 @@ class Line(NamedTuple):
     where: str
 
 
+class Recognized(NamedTuple):
+    """What a system recognised in an utterance.
+
+    Args:
+        text: the words.
+        confidences: of each of them, between 0 and 1; None if one is not known.
+    """
+
+    text: str
+    confidences: tuple[float, ...] | None = None
+
+
 def read_texts(path: Path | str, form: Form | None = None) -> dict[str, str]:
-    """Read hypotheses by utterance id.
+    """The texts of `read_recognized`, with which it shares arguments and errors."""
+    return {name: recognized.text for name, recognized in read_recognized(path, form).items()}
+
+
+def read_recognized(path: Path | str, form: Form | None = None) -> dict[str, Recognized]:
+    """Read hypotheses by utterance id; a CTM may have confidences.
 
     Args:
         path: the file.
@@ -70,14 +87,14 @@ def _form_of(path: Path) -> Form:
     raise InputError(f"{path}: the name does not tell its format: give --format trn, ctm, jsonl or kaldi")
 
 
-def _read_jsonl(path: Path) -> Iterable[tuple[str, str]]:
+def _read_jsonl(path: Path) -> Iterable[tuple[str, Recognized]]:
     for number, row in enumerate(read_jsonl(path), start=1):
         text = next((row[key] for key in TEXT_KEYS if key in row), None) if isinstance(row, dict) else None
         if not (isinstance(text, str) and isinstance(row.get("id"), str)):
             raise InputError(
                 f"{path}, row {number}: expected an object with id and one of {', '.join(TEXT_KEYS)}, both strings"
             )
-        yield row["id"], " ".join(text.split())
+        yield row["id"], Recognized(" ".join(text.split()))
 
 
 def _lines(path: Path, form: Form) -> list[Line]:
@@ -95,10 +112,10 @@ def _lines(path: Path, form: Form) -> list[Line]:
     ]
 
 
-def _read_kaldi(lines: list[Line]) -> Iterable[tuple[str, str]]:
+def _read_kaldi(lines: list[Line]) -> Iterable[tuple[str, Recognized]]:
     for line in lines:
         name, *words = line.text.split()
-        yield name, " ".join(words)
+        yield name, Recognized(" ".join(words))
 
 
 def _unescaping(lines: list[Line]) -> tuple[Callable[[str], str], list[Line]]:
@@ -107,7 +124,7 @@ def _unescaping(lines: list[Line]) -> tuple[Callable[[str], str], list[Line]]:
     return (unquote if len(rest) < len(lines) else str), rest
 
 
-def _read_trn(lines: list[Line]) -> Iterable[tuple[str, str]]:
+def _read_trn(lines: list[Line]) -> Iterable[tuple[str, Recognized]]:
     meant, lines = _unescaping(lines)
     for line in lines:
         match = TRN_LINE.fullmatch(line.text)
@@ -116,7 +133,7 @@ def _read_trn(lines: list[Line]) -> Iterable[tuple[str, str]]:
         words = match["words"].split()
         for word in words:
             _check_word(word, f"{line.where} ({match['name']})")
-        yield meant(match["name"]).strip(), " ".join(map(meant, words))
+        yield meant(match["name"]).strip(), Recognized(" ".join(map(meant, words)))
 
 
 def _check_word(word: str, where: str) -> None:
@@ -124,31 +141,37 @@ def _check_word(word: str, where: str) -> None:
         raise InputError(f"{where}: {word!r} stands for alternatives or for no word, and a hypothesis is one text")
 
 
-def _read_ctm(lines: list[Line]) -> Iterable[tuple[str, str]]:
+def _read_ctm(lines: list[Line]) -> Iterable[tuple[str, Recognized]]:
     """The words of each file, which must stand together and in the order of their times."""
     meant, lines = _unescaping(lines)
     name, channel, before = "", "", 0.0
-    words: list[str] = []
+    words: list[tuple[str, float | None]] = []
     for line in lines:
         fields = line.text.split()
-        start = _start(fields, line.where)
+        start, confidence = _numbers(fields, line.where)
         _check_word(fields[4], f"{line.where} ({fields[0]})")
         if fields[0] != name:
             if name:
-                yield meant(name), " ".join(words)
+                yield meant(name), _joined(words)
             name, channel, words = fields[0], fields[1], []
         elif fields[1] != channel:
             raise InputError(f"{line.where}: {name} has words on the channels {channel} and {fields[1]}")
         elif start < before:
             raise InputError(f"{line.where}: the times of {name} go back, from {before} s to {start} s")
         before = start
-        words.append(meant(fields[4]))
+        words.append((meant(fields[4]), confidence))
     if name:
-        yield meant(name), " ".join(words)
+        yield meant(name), _joined(words)
 
 
-def _start(fields: list[str], where: str) -> float:
-    """The start of a word, once all numbers of the line are known to be some; NaN and infinity are none."""
+def _joined(words: Sequence[tuple[str, float | None]]) -> Recognized:
+    """Confidences outside of 0 to 1, as logarithms are, count as not known."""
+    known = [sure for _, sure in words if sure is not None and 0 <= sure <= 1]
+    return Recognized(" ".join(word for word, _ in words), tuple(known) if len(known) == len(words) else None)
+
+
+def _numbers(fields: list[str], where: str) -> tuple[float, float | None]:
+    """Start and confidence of a word, once all numbers of its line are known to be some; NaN and infinity are none."""
     try:
         start, duration, *confidence = (float(field) for field in (*fields[2:4], *fields[5:]))
         if (
@@ -156,7 +179,7 @@ def _start(fields: list[str], where: str) -> float:
             and all(map(math.isfinite, (start, duration, *confidence)))
             and min(start, duration) >= 0
         ):
-            return start
+            return start, confidence[0] if confidence else None
     except ValueError:
         pass
     raise InputError(
@@ -165,7 +188,7 @@ def _start(fields: list[str], where: str) -> float:
     )
 
 
-_READERS: dict[Form, Callable[[list[Line]], Iterable[tuple[str, str]]]] = {
+_READERS: dict[Form, Callable[[list[Line]], Iterable[tuple[str, Recognized]]]] = {
     "trn": _read_trn,
     "ctm": _read_ctm,
     "kaldi": _read_kaldi,

@@ -12,7 +12,7 @@ from asr.errors import InputError
 from asr.files import read_json, read_jsonl, sha256_of, write_json, write_text
 from asr.provenance import provenance
 from asr.score.command import recorded, summary
-from asr.score.foreign import ENDINGS, read_texts
+from asr.score.foreign import ENDINGS, Recognized, read_recognized, read_texts
 from asr.score.references import Reference, read_references
 from asr.score.scores import format_alignments, name_some, reference_digest, score
 from asr.text import Normalizer, normalizer
@@ -74,7 +74,7 @@ def _recorded_normalizer(path: Path, references: Mapping[str, Reference]) -> str
 
 
 def match(
-    texts: Mapping[str, str], utterances: Utterances, missing_as_empty: bool = False
+    texts: Mapping[str, Recognized], utterances: Utterances, missing_as_empty: bool = False
 ) -> tuple[list[Hypothesis], list[str]]:
     """Give each reference its hypothesis, by utterance id, also where the speaker stands before it (`SPEAKER-ID`).
 
@@ -106,10 +106,14 @@ def match(
             f"{len(missing)} of {len(references)} utterances have no hypothesis: {name_some(missing)}; if nothing was "
             "recognised in them, say so with --missing-as-empty, and their words count as deleted"
         )
-    rows = [
-        Hypothesis(name, found.get(name, ""), reference.text, reference.speaker, utterances.seconds.get(name))
-        for name, reference in references.items()
-    ]
+    # Of a CTM that has confidences, an utterance without a line has no word, and so a confidence for each of them.
+    sure = all(recognized.confidences is not None for recognized in found.values())
+    nothing = Recognized("", () if sure else None)
+    rows = []
+    for name, reference in references.items():
+        text, confidences = found.get(name, nothing)
+        seconds = utterances.seconds.get(name)
+        rows.append(Hypothesis(name, text, reference.text, reference.speaker, seconds, confidences if sure else None))
     return rows, missing
 
 
@@ -130,7 +134,7 @@ def main(arguments: Sequence[str]) -> int:
     _check_place(folder, options.split)
     normalize = normalizer(options.normalizer) if options.normalizer else None
     utterances = read_utterances(Path(options.references), options.split)
-    rows, missing = match(read_texts(given, options.format), utterances, options.missing_as_empty)
+    rows, missing = match(read_recognized(given, options.format), utterances, options.missing_as_empty)
     if normalize:
         rows = [_normalized(row, normalize) for row in rows]
     scores = score(rows, normalize.identifier if normalize else utterances.normalizer)
@@ -166,7 +170,10 @@ def _check_place(folder: Path, split: str) -> None:
 
 
 def _normalized(row: Hypothesis, normalize: Normalizer) -> Hypothesis:
-    return replace(row, hypothesis=normalize(row.hypothesis), reference=normalize(row.reference or ""))
+    """Confidences stay where the normaliser neither joined nor dropped words."""
+    text = normalize(row.hypothesis)
+    kept = row.confidences if row.confidences is not None and len(row.confidences) == len(text.split()) else None
+    return replace(row, hypothesis=text, reference=normalize(row.reference or ""), confidences=kept)
 
 
 def _notes(rows: Sequence[Hypothesis], missing: Sequence[str], identifier: str | None, normalized: bool) -> list[str]:

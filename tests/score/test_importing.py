@@ -54,6 +54,31 @@ def test_the_export_of_a_run_is_imported_with_the_same_counts(run, tmp_path):
         assert read_json(folder / "scores.json")["wer"] == read_json(run / "scores.json")["wer"]
 
 
+def test_confidences_of_a_ctm_are_scored_where_all_words_have_one(run, tmp_path):
+    lines = ["u1 1 0 0.5 THE 0.9", "u1 1 0.5 0.5 CAT 0.8", "u2 1 0 1 A 0.7", "u2 1 1 1 HAT {}"]
+    scores = imported(tmp_path, run, "\n".join([*lines, ""]).format("0.2"), "--missing-as-empty", name="other.ctm")
+    assert [row.confidences for row in read_hypotheses(tmp_path / "other" / "hypotheses.jsonl")] == [
+        (0.9, 0.8),
+        (0.7, 0.2),
+        (),
+    ]
+    assert (scores["confidences"]["words"], scores["confidences"]["right"]) == (4, 3)
+    assert scores["confidences"]["area"] == 1.0
+    for unknown in ("", "-1.6"):  # none, and a logarithm
+        scores = imported(
+            tmp_path, run, "\n".join([*lines, ""]).format(unknown), "--missing-as-empty", name="other.ctm"
+        )
+        assert scores["confidences"] is None
+
+
+def test_a_normaliser_that_joins_words_leaves_no_confidences(run, tmp_path):
+    content = "u1 1 0 1 the 0.9\nu1 1 1 1 ?! 0.8\nu2 1 0 1 a 0.7\n"
+    for name, expected in (("", 3), ("english/1", None)):
+        options = ["--normalizer", name] if name else []
+        scores = imported(tmp_path, run, content, "--missing-as-empty", *options, name="other.ctm")
+        assert (scores["confidences"] or {}).get("words") == expected
+
+
 def test_speakers_and_durations_come_from_the_references(run, tmp_path):
     imported(tmp_path, run, "A (u1)\nB (u2)\nC (u3)\n")
     rows = read_hypotheses(tmp_path / "other" / "hypotheses.jsonl")
