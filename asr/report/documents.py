@@ -145,7 +145,7 @@ def _listed(run: Path) -> tuple[str, ...]:
 
 def _summed(runs: Sequence[Path]) -> list[tuple[str, ...]]:
     """A row for what several trainings took together, of runs whose times are all known."""
-    records = [read_json(run / "run.json") for run in runs if (run / "run.json").exists()]
+    records = [read_json(run / "run.json") if (run / "run.json").exists() else {} for run in runs]
     seconds = [record.get("training_seconds") for record in records]
     if len(seconds) < 2 or None in seconds:
         return []

@@ -170,6 +170,9 @@ def test_the_list_of_several_trainings_ends_with_their_time_together(run, tmp_pa
     write_json(other / "run.json", read_json(run / "run.json") | {"training_seconds": None})
     assert main(["results", "list", str(run), str(other), "--markdown"]) == 0
     assert "| all |" not in capsys.readouterr().out
+    write_json(tmp_path / "theirs" / "scores.json", {})  # of unknown origin
+    assert main(["results", "list", str(run), str(run), str(tmp_path / "theirs"), "--markdown"]) == 0
+    assert "| all |" not in capsys.readouterr().out
 
 
 def test_a_document_gets_the_tables_that_its_commands_print(run, capsys):
