@@ -191,7 +191,9 @@ def main(arguments: Sequence[str]) -> int:
     transcriber = Transcriber.load(options.model, options.device, decoding, options.nbest)
     check_tokens(options.decoder_config, tokens_digest(transcriber.loaded.tokenizer))
     if options.model == PACKAGED:
-        print(f"model: {transcriber.loaded.metadata.get('about', PRETRAINED)}", file=sys.stderr)
+        own = packed_decoder(options.model)
+        other = "" if own and decoding == read_decoder(own) else " (with its own decoder, which this is not)"
+        print(f"model: {transcriber.loaded.metadata.get('about', PRETRAINED)}{other}", file=sys.stderr)
     failed = 0
     for path in options.audio:
         try:

@@ -62,7 +62,9 @@ def test_transcribe_takes_it_and_says_how_good_it_is_whatever_lies_in_the_workin
     assert main(["transcribe", "a.wav"]) == 0
     said = capsys.readouterr().err
     about = read_json(FOLDER / "model.json")["metadata"]["about"]
-    assert about in said
+    assert f"model: {about}\n" in said
+    assert main(["transcribe", "a.wav", "--decoder", "greedy"]) == 0
+    assert f"{about} (with its own decoder, which this is not)" in capsys.readouterr().err
     assert re.search(r"\d+(\.\d+)? % WER", about)
 
 
