@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from asr.decode.hypotheses import read_hypotheses
+from asr.errors import InputError
 from asr.report.pictures import COLORS, STYLE
 from asr.score.reliability import BINS, Reliability
 from asr.score.scores import score
@@ -21,7 +22,10 @@ FEWEST = 10
 
 def reliability_of(file: Path) -> Reliability:
     """Of one hypotheses file, whose words must have confidences."""
-    found = score(read_hypotheses(file)).reliability
+    try:
+        found = score(read_hypotheses(file)).reliability
+    except InputError as error:
+        raise SystemExit(str(error)) from error
     if found is None:
         raise SystemExit(f"{file} has words without confidences")
     return found
@@ -66,8 +70,12 @@ def main() -> None:
     parser.add_argument("files", nargs="+", metavar="NAME=FILE", help="hypotheses.jsonl or .jsonl.gz")
     parser.add_argument("-o", "--output", type=Path, help="draw a PNG file")
     options = parser.parse_args()
-    pairs = [given.partition("=") for given in options.files]
-    named = {name if file else Path(name).name: reliability_of(Path(file or name)) for name, _, file in pairs}
+    named: dict[str, Reliability] = {}
+    for given in options.files:
+        name, _, file = given.partition("=") if "=" in given else (given, "", given)
+        if name in named:
+            parser.error(f"two files are called {name!r}: give NAME=FILE with different names")
+        named[name] = reliability_of(Path(file))
     print(table(named))
     if options.output:
         picture(named).savefig(options.output, dpi=120, metadata={"Software": None})

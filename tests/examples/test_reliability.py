@@ -26,6 +26,16 @@ def test_words_are_counted_by_tenths_of_confidence(tmp_path: Path) -> None:
     assert (tmp_path / "drawn.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_files_that_are_not_there_or_of_one_name_are_refused_in_one_line(tmp_path: Path) -> None:
+    write_hypotheses(tmp_path / "rows.jsonl", [Hypothesis("a", "A", "A", confidences=(0.5,))])
+    row = f"a={tmp_path / 'rows.jsonl'}"
+    for files, message in (([row, row], "two files are called 'a'"), (["a=no.jsonl"], "cannot read no.jsonl")):
+        done = subprocess.run([sys.executable, str(EXAMPLE), *files], capture_output=True, text=True)
+        assert done.returncode in (1, 2)
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_words_without_confidences_are_refused_by_file(tmp_path: Path) -> None:
     write_hypotheses(tmp_path / "rows.jsonl", [Hypothesis("a", "A", "A")])
     done = subprocess.run([sys.executable, str(EXAMPLE), str(tmp_path / "rows.jsonl")], capture_output=True, text=True)
