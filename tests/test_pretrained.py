@@ -16,6 +16,7 @@ import asr
 from asr.cli import main
 from asr.decode.options import packed_decoder, read_decoder
 from asr.files import read_json
+from asr.lm.storage import read_model
 from asr.model import PRETRAINED, load_model, model_path
 
 FOLDER = Path(asr.__file__).parent / PRETRAINED
@@ -46,6 +47,17 @@ def test_its_decoder_was_tuned_for_it_and_its_language_model_lies_beside_it() ->
     decoding = read_decoder(packed_decoder(FOLDER))
     assert decoding.decoder == "beam"
     assert Path(decoding.lm).parent == FOLDER
+
+
+def test_its_language_model_was_made_without_the_sentences_of_the_sets_of_its_card() -> None:
+    excluded = read_model(read_decoder(packed_decoder(FOLDER)).lm).record["excluded"]
+    # LibriSpeech's held-out speakers and dev-clean, AN4's dev and test: their transcripts, and sentences left out.
+    assert [(entry["path"], entry["transcripts"], entry["sentences"]) for entry in excluded] == [
+        ("dev.jsonl.gz", 427, 427),
+        ("test.jsonl.gz", 1312, 0),
+        ("dev.jsonl.gz", 91, 144),
+        ("test.jsonl.gz", 123, 34),
+    ]
 
 
 def test_no_path_of_a_machine_is_in_it() -> None:

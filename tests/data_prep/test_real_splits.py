@@ -20,7 +20,8 @@ from asr.text import VERBATIM_1
 from data_prep.cli import main
 
 AN4_SPEAKERS = {"train": 66, "dev": 8, "test": 10}
-TRAIN_CLEAN_100_DEV_SPEAKERS = "19,26,27"
+DEV_SPEAKERS = Path(__file__).parents[2] / "configs" / "sweeps" / "librispeech_dev_speakers.txt"
+"""Those of the results on LibriSpeech."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def librispeech(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     if not (corpora / "LibriSpeech" / "train-clean-5").is_dir():
         pytest.skip("no train-clean-5 of LibriSpeech in ASR_CORPORA")
     root = tmp_path_factory.mktemp("librispeech") / "data"
-    options = ["--train", "train-clean-5", "train-clean-100", "--dev-speakers", TRAIN_CLEAN_100_DEV_SPEAKERS]
+    options = ["--train", "train-clean-5", "train-clean-100", "--dev-speakers", f"@{DEV_SPEAKERS}"]
     assert main(["librispeech", str(corpora), str(root), *options, "--test", "dev-clean", "--jobs", "2"]) == 0
     return root
 
