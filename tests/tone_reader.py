@@ -70,9 +70,9 @@ def export_tone_reader(folder: Path, normalizer: str = "verbatim/1") -> Path:
     return folder
 
 
-def write_run(run: Path, root: Path) -> Path:
+def write_run(run: Path, root: Path, sharpness: float = 8.0) -> Path:
     """A run folder as training leaves it."""
-    loaded = tone_reader()
+    loaded = tone_reader(sharpness=sharpness)
     write_json(run / "run.json", {"name": "tones", "seed": 3, "data_root": str(root)})
     (run / "checkpoints").mkdir()
     weights = {f"model.{name}": weight for name, weight in loaded.model.state_dict().items()}

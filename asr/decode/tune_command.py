@@ -9,8 +9,9 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from lhotse import CutSet, MonoCut
@@ -35,6 +36,7 @@ from asr.decode.tuning import (
     format_trials,
     free_weights,
     grid_points,
+    joined,
     make_task,
     proposals,
     search,
@@ -90,29 +92,85 @@ def stored_log_probs(
     return rows
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A model, and what its decoder is tuned on.
+
+    Args:
+        loaded: the model.
+        manifest: the split.
+        cuts: of the split.
+        stored: file of the log-probabilities.
+        target: the decoder.json.
+    """
+
+    loaded: LoadedModel
+    manifest: Path
+    cuts: list[MonoCut]
+    stored: Path
+    target: Path
+
+    @classmethod
+    def of(cls, run: Path, options: argparse.Namespace) -> "Subject":
+        """Check all that can be known before anything is computed.
+
+        Raises:
+            InputError: see `refuse_test` and `check_target`; or model, corpus or folder cannot be used.
+        """
+        loaded = load_model(run)
+        folder = output_folder(options.output, run)
+        root = corpus_root(options.root, loaded, run, "--root")
+        manifest = split_manifest(root, options.split)
+        target = Path(options.config) if options.config else folder / DECODER_FILE
+        check_target(target)
+        cuts = with_real_paths(read_cuts(manifest))
+        recorded = recorded_root(loaded, run)
+        refuse_test([root] if recorded is None else [root, recorded], options.split, cuts)
+        reference_normalizer(manifest, loaded, allow_mismatch=False)
+        return cls(loaded, manifest, list(cuts), Outputs.of(folder, options.split).log_probs, target)
+
+    @property
+    def references(self) -> str:
+        """Digest of the utterances and what was said in them."""
+        return reference_digest((cut.id, text_of(cut)) for cut in self.cuts)
+
+    def task(self, resources: Resources) -> Task:
+        """What is decoded in every trial."""
+        origin = origin_of(self.loaded, self.manifest)
+        task = make_task(stored_log_probs(self.loaded, self.cuts, self.stored, origin, resources), self.cuts)
+        if not any(text.split() for texts in task.references for text in texts):
+            raise InputError(f"{self.manifest} has no reference with a word")
+        return task
+
+
+def check_together(subjects: Sequence[Subject], start: DecodingOptions) -> None:
+    """Models that are tuned together are decoded by one search of the same utterances.
+
+    Raises:
+        InputError: two of them have other tokens or frames, or other utterances or references.
+    """
+    first, *others = subjects
+    for other in others:
+        names = f"{first.loaded.metadata['source']} and {other.loaded.metadata['source']}"
+        if reading_of(other.loaded, start) != reading_of(first.loaded, start):
+            raise InputError(f"{names} have different tokens or frame rates, and cannot share the weights of a search")
+        if other.references != first.references:
+            raise InputError(f"{names} would be tuned on different utterances: {first.manifest}, {other.manifest}")
+
+
 def main(arguments: Sequence[str]) -> int:
     """`asr tune-decoder`."""
     options = _parser().parse_args(arguments)
+    if len(options.model) > 1 and (options.output or options.config):
+        raise InputError("several models get a decoder.json each in their run folders: leave out -o and --config")
     start, grid = _start(options)
     start = replace(start, confidence=None)
-    run = options.model
-    loaded = load_model(run)
-    folder = output_folder(options.output, run)
-    root = corpus_root(options.root, loaded, run, "--root")
-    manifest = split_manifest(root, options.split)
-    target = Path(options.config) if options.config else folder / DECODER_FILE
-    check_target(target)
-    cut_set = with_real_paths(read_cuts(manifest))
-    recorded = recorded_root(loaded, run)
-    refuse_test([root] if recorded is None else [root, recorded], options.split, cut_set)
-    cuts = list(cut_set)
-    reference_normalizer(manifest, loaded, allow_mismatch=False)
-    readers = ReaderPool(reading_of(loaded, start), options.decode_workers)
+    subjects = [Subject.of(run, options) for run in dict.fromkeys(options.model)]
+    check_together(subjects, start)
+    readers = ReaderPool(reading_of(subjects[0].loaded, start), options.decode_workers)
     try:
         resources = Resources(options.accelerator, workers=options.workers)
-        stored = Outputs.of(folder, options.split).log_probs
-        task = make_task(stored_log_probs(loaded, cuts, stored, origin_of(loaded, manifest), resources), cuts)
-        _refuse_wordless(task, manifest)
+        task = joined([subject.task(resources) for subject in subjects])
         points, total = _points(options, start, grid)
         trials = search(task, readers, start, points, total)
         print(format_trials(trials))
@@ -125,27 +183,28 @@ def main(arguments: Sequence[str]) -> int:
         best = replace(best, confidence=sure.calibration)
     for name in edges(trials):
         print(f"note: the best {name} is at the edge of what was tried", file=sys.stderr)
-    record = _record(loaded, manifest, cuts, trials, best) | {"seed": None if grid else options.seed}
-    write_json(target, record)
-    print(f"wrote {target}")
+    models = [subject.loaded.metadata.get("sha256") for subject in subjects]
+    for subject in subjects:
+        record = _record(subject, trials, best) | {"seed": None if grid else options.seed}
+        record["tuned_on"]["together_sha256"] = models
+        write_json(subject.target, record)
+        print(f"wrote {subject.target}")
     return 0
 
 
-def _record(
-    loaded: LoadedModel, manifest: Path, cuts: Sequence[MonoCut], trials: Sequence[Trial], best: DecodingOptions
-) -> dict[str, object]:
+def _record(subject: Subject, trials: Sequence[Trial], best: DecodingOptions) -> dict[str, Any]:
     """The content of decoder.json."""
     made_with = provenance()
     ordered = sorted(trials, key=lambda trial: trial.errors)
     return {
         "options": best.to_dict(),
-        "tokens": tokens_digest(loaded.tokenizer),
+        "tokens": tokens_digest(subject.loaded.tokenizer),
         "tuned_on": {
-            "manifest": str(manifest),
-            "utterances": len(cuts),
-            "reference_digest": reference_digest((cut.id, text_of(cut)) for cut in cuts),
-            "model": loaded.metadata["source"],
-            "model_sha256": loaded.metadata.get("sha256"),
+            "manifest": str(subject.manifest),
+            "utterances": len(subject.cuts),
+            "reference_digest": subject.references,
+            "model": subject.loaded.metadata["source"],
+            "model_sha256": subject.loaded.metadata.get("sha256"),
         },
         "trials": [{**asdict(trial), "wer": trial.wer} for trial in ordered],
         "versions": made_with["versions"],
@@ -157,7 +216,7 @@ def _start(options: argparse.Namespace) -> tuple[DecodingOptions, dict[str, list
     """The options to begin with, and the grid if one was given."""
     if options.decoder is None and options.decoder_config is None:
         options.decoder = "beam"
-    start = decoding_of(options, options.model)
+    start = decoding_of(options, options.model[0])
     if start.decoder != "beam":
         raise InputError(f"the weights of the decoder 'beam' can be tuned, not those of {start.decoder!r}")
     names = free_weights(start)
@@ -198,11 +257,6 @@ def _points(
     return proposals(names, {name: getattr(start, name) for name in names}, trials, options.seed), trials
 
 
-def _refuse_wordless(task: Task, manifest: Path) -> None:
-    if not any(text.split() for texts in task.references for text in texts):
-        raise InputError(f"{manifest} has no reference with a word")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="asr tune-decoder",
@@ -211,7 +265,12 @@ def _parser() -> argparse.ArgumentParser:
         "confidences of words are mapped to how often such words are right on the split. The test split is refused.",
         epilog="Writes decoder.json, for --decoder-config of asr test, predict and transcribe.",
     )
-    parser.add_argument("model", type=model_path, help=MODEL_HELP)
+    parser.add_argument(
+        "model",
+        nargs="+",
+        type=model_path,
+        help=f"{MODEL_HELP}; several, such as the seeds of a model, share the weights that are best for all together",
+    )
     parser.add_argument("--split", default="dev", help="split of the prepared corpus to tune on (default: dev)")
     parser.add_argument("--root", help="prepared corpus; default: the one the run was trained on")
     parser.add_argument("-o", "--output", help="folder for decoder.json and log-probabilities; default: the run folder")

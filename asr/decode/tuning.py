@@ -144,6 +144,13 @@ def make_task(log_probs: dict[str, NDArray[np.float32]], cuts: Sequence[MonoCut]
     )
 
 
+def joined(tasks: Sequence[Task]) -> Task:
+    """The utterances of all tasks, which are not told apart."""
+    return Task(
+        [batch for task in tasks for batch in task.batches], [texts for task in tasks for texts in task.references]
+    )
+
+
 def format_trials(trials: Sequence[Trial], most: int = 20) -> str:
     """A table, the best first."""
     names = list(trials[0].weights)

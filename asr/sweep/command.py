@@ -18,7 +18,7 @@ from asr.sweep.description import Model, Sweep, read_sweep
 from asr.sweep.plan import Planner, Variant, check_unchanged, write_config
 from asr.sweep.runs import Interruption, Processes, RunPlace, asr_command, locked
 from asr.sweep.table import plan_data, plan_text, times_text, trials_text
-from asr.sweep.testing import check_decoding, scored, to_do
+from asr.sweep.testing import beam_tests, check_decoding, greedy_tests, scored
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,8 @@ class Session:
                 self.waiting.append(place.name)
             elif not (self._trained(known, place, lock, counted) and self._tested(known, place, lock)):
                 self.failed.append(place.name)
+                return
+        self.search(slot.model)
 
     def _trained(self, slot: Slot, place: RunPlace, lock: IO[str], counted: str) -> bool:
         if place.finished:
@@ -168,15 +170,33 @@ class Session:
         return False
 
     def _tested(self, slot: Slot, place: RunPlace, lock: IO[str]) -> bool:
-        """Test a run that is to be compared: what other trials do on test is not looked at."""
+        """Test a run that is to be compared, greedily: what other trials do on test is not looked at."""
         if self.sweep.trials and self.best_trial(slot.model) != slot.trial:
             return True
-        for what, arguments in to_do(self.sweep, place):
+        for what, arguments in greedy_tests(self.sweep, place):
             code = self.processes.run(asr_command((), *arguments), place.log, lock)
             if code != 0:
                 _say_failure(place, what, code)
                 return False
         return True
+
+    def search(self, model: Model) -> None:
+        """Tune the beam search of a model for all its seeds together, and test them, once all of them are trained."""
+        decoding, folder = self.sweep.decoding, self.sweep.folder
+        places = [self.place(slot) for slot in self.finals() if slot.model == model]
+        all_trained = len(places) == len(self.sweep.seeds) and all(place.finished for place in places)
+        if decoding is None or not all_trained:
+            return
+        with locked(folder / "locks" / f"{model.name}.lock", wait=False) as lock:
+            if lock is None:
+                print(f"{model.name}: another sweep works on its beam search", flush=True)
+                return
+            for place, what, arguments in beam_tests(self.sweep, decoding, places):
+                code = self.processes.run(asr_command((), *arguments), place.log, lock)
+                if code != 0:
+                    _say_failure(place, what, code)
+                    self.failed.append(place.name)
+                    return
 
     def test_best_trials(self, models: Sequence[Model]) -> None:
         """Test those runs that only the end of all trials of their model showed to be compared."""
@@ -186,6 +206,9 @@ class Session:
                 with place.taken() as lock:
                     if lock is not None and not self._tested(slot, place, lock):
                         self.failed.append(place.name)
+        for model in models:
+            if not any(slot.model == model and self.place(slot).name in self.failed for slot in self.finals()):
+                self.search(model)
 
     def compare(self, partly: bool) -> None:
         """Print and keep the table of each split, by each decoder.

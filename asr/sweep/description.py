@@ -103,7 +103,7 @@ class Decoding:
 
     Args:
         lm: n-gram model of words.
-        trials: by which `asr tune-decoder` looks for the weights, for each run.
+        trials: by which `asr tune-decoder` looks for the weights, for all seeds of a model together.
     """
 
     lm: str

@@ -1,4 +1,4 @@
-"""What is still to be tested of a run: greedily on each split, and by a beam search that was tuned on dev."""
+"""What is still to be tested: each run greedily, and all seeds of a model by a beam search that was tuned on dev."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,29 +37,59 @@ def beam_name(split: str) -> str:
     return Outputs.of(Path(), split, "beam").scores.stem.removeprefix("scores-")
 
 
-def to_do(sweep: Sweep, place: RunPlace) -> Iterator[tuple[str, Sequence[str]]]:
-    """What is to be run, one after the other: in words, and as arguments of `asr`."""
-    run = str(place.run)
+def greedy_tests(sweep: Sweep, place: RunPlace) -> Iterator[tuple[str, Sequence[str]]]:
+    """What is still to be run of a run, one after the other: in words, and as arguments of `asr`."""
     for split in sweep.splits:
         if not place.tested(split):
-            yield f"testing on {split}", ("test", run, "--split", split)
-    if sweep.decoding is None:
-        return
-    decoder = place.run / DECODER_FILE
-    anew = not _tuned(decoder, sweep.decoding)
-    if anew:
-        weights = ("--lm", sweep.decoding.lm, "--trials", str(sweep.decoding.trials))
-        yield "tuning the decoder", ("tune-decoder", run, *weights)
-    for split in sweep.splits:
-        if anew or not place.tested(beam_name(split)):
-            yield f"beam search on {split}", ("test", run, "--split", split, "--decoder-config", str(decoder))
+            yield f"testing on {split}", ("test", str(place.run), "--split", split)
 
 
-def _tuned(decoder: Path, decoding: Decoding) -> bool:
-    """Whether the decoder was tuned with this language model, as it is now, by as many trials."""
-    try:
-        return (
-            read_decoder(decoder).lm == str(Path(decoding.lm)) and len(read_json(decoder)["trials"]) == decoding.trials
+def beam_tests(
+    sweep: Sweep, decoding: Decoding, places: Sequence[RunPlace]
+) -> Iterator[tuple[RunPlace, str, Sequence[str]]]:
+    """What is still to be run of all seeds of a model, which share a decoder; and the run that it is of.
+
+    What is yielded depends on what the commands before have written.
+    """
+    if not _tuned(places, decoding):
+        runs = [str(place.run) for place in places]
+        yield (
+            places[0],
+            "tuning the decoder",
+            ("tune-decoder", *runs, "--lm", decoding.lm, "--trials", str(decoding.trials)),
         )
-    except (InputError, KeyError, TypeError):
+    for place in places:
+        for split in sweep.splits:
+            if not _searched(place, split):
+                decoder = str(place.run / DECODER_FILE)
+                yield (
+                    place,
+                    f"beam search on {split}",
+                    ("test", str(place.run), "--split", split, "--decoder-config", decoder),
+                )
+
+
+def _searched(place: RunPlace, split: str) -> bool:
+    """Whether there are scores of the run's weights by its decoder, as both are now."""
+    if not place.tested(beam_name(split)):
         return False
+    scores = read_json(Outputs.of(place.run, split, "beam").scores)
+    return bool(scores.get("decoding") == read_decoder(place.run / DECODER_FILE).to_record())
+
+
+def _tuned(places: Sequence[RunPlace], decoding: Decoding) -> bool:
+    """Whether the runs were tuned together with this language model, as it is now, by as many trials."""
+    together = []
+    for place in places:
+        try:
+            content = read_json(place.run / DECODER_FILE)
+            if (
+                read_decoder(place.run / DECODER_FILE).lm != str(Path(decoding.lm))
+                or len(content["trials"]) != decoding.trials
+            ):
+                return False
+            of = content["tuned_on"]
+            together.append(of.get("together_sha256", [of["model_sha256"]]))
+        except (InputError, KeyError, TypeError):
+            return False
+    return len(together[0]) == len(places) and all(models == together[0] for models in together)

@@ -9,10 +9,12 @@ from tone_corpus import write_tone_corpus
 from tone_reader import export_tone_reader, tone_reader, write_run
 
 from asr.cli import main as asr_main
+from asr.data.tokens import CharacterTokenizer
 from asr.decode.commands import test as asr_test
 from asr.decode.hypotheses import read_hypotheses
 from asr.decode.log_probs import Origin, read_log_probs, write_log_probs
 from asr.decode.options import DecodingOptions, read_decoder
+from asr.decode.tune_command import Subject, check_together
 from asr.decode.tune_command import main as tune
 from asr.decode.tuning import Trial, edges, free_weights, proposals
 from asr.errors import InputError
@@ -98,6 +100,42 @@ def test_a_tuned_decoder_is_used_by_test_and_transcribe_and_overwrites_no_greedy
     config = ["--decoder-config", str(out / "decoder.json"), "--json", "--nbest", "3"]
     assert transcribe([audio, "-m", str(model), *config]) == 0
     assert '"nbest": [{"text"' in capsys.readouterr().out
+
+
+def test_models_that_are_tuned_together_share_the_weights_of_the_fewest_errors_of_all(root, lm, tmp_path):
+    runs = [write_run(tmp_path / name, root, sharpness) for name, sharpness in (("one", 10.0), ("two", 4.0))]
+    grid = ["--lm", lm, "--grid", "alpha=0,3,20", "beta=0", *ON_CPU]
+    alone = []
+    for run in runs:
+        assert tune([str(run), *grid]) == 0
+        alone.append({t["weights"]["alpha"]: t for t in read_json(run / "decoder.json")["trials"]})
+    assert tune([*map(str, runs), *grid]) == 0
+    first, second = (read_json(run / "decoder.json") for run in runs)
+    assert (first["options"], first["trials"]) == (second["options"], second["trials"])
+    for trial in first["trials"]:
+        of_each = [trials[trial["weights"]["alpha"]] for trials in alone]
+        assert trial["errors"] == sum(each["errors"] for each in of_each)
+        assert trial["words"] == sum(each["words"] for each in of_each)
+    assert first["tuned_on"]["model_sha256"] != second["tuned_on"]["model_sha256"]
+    assert first["tuned_on"]["together_sha256"] == [d["tuned_on"]["model_sha256"] for d in (first, second)]
+
+
+def test_what_cannot_be_tuned_together_is_refused_by_name(root, lm, tmp_path):
+    one = write_run(tmp_path / "one", root)
+    other = write_run(tmp_path / "other", write_tone_corpus(tmp_path / "less", {"dev": 2, "test": 2}))
+    arguments = ["--lm", lm, *ON_CPU]
+    with pytest.raises(InputError, match=r"one/.* and .*/other/.* would be tuned on different utterances: .*root/dev"):
+        tune([str(one), str(other), *arguments])
+    with pytest.raises(InputError, match="leave out -o and --config"):
+        tune([str(one), str(other), "-o", str(tmp_path / "out"), *arguments])
+    assert not (one / "decoder.json").exists()
+    loaded = tone_reader()
+    others = loaded._replace(tokenizer=CharacterTokenizer(" ABCD"))
+    subjects = [
+        Subject(model, root / "dev.jsonl.gz", [], one / "stored", one / "decoder.json") for model in (loaded, others)
+    ]
+    with pytest.raises(InputError, match="have different tokens or frame rates, and cannot share"):
+        check_together(subjects, DecodingOptions("beam", lm=lm))
 
 
 def test_confidences_are_calibrated_where_the_decoder_errs_and_test_writes_them_so(root, model, lm, tmp_path, capsys):

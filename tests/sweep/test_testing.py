@@ -1,4 +1,4 @@
-"""The beam search of a sweep: tuned on dev for each run that is compared, tested, compared beside the greedy one."""
+"""The beam search of a sweep: tuned on dev for each model that is compared, tested, compared beside the greedy one."""
 
 import shutil
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 
 from asr.cli import main
 from asr.errors import InputError
-from asr.files import read_json
+from asr.files import read_json, write_json
 from asr.sweep.description import read_sweep
 
 Write = Callable[[dict[str, Any]], Path]
@@ -58,6 +58,38 @@ def test_another_language_model_or_number_of_trials_is_tuned_and_tested_anew(
         assert main(["sweep", str(path), "--only", "gru"]) == 0
         assert [verb for verb, *_ in commands] == expected
     assert read_json(tmp_path / "runs" / "gru-seed0" / "scores-beam.json")["decoding"]["lm"]["path"] == str(model)
+
+
+def test_all_seeds_of_a_model_get_the_weights_that_are_best_for_them_together(
+    content: dict[str, Any], write: Write, commands: list[list[str]], model: Path, tmp_path: Path
+) -> None:
+    path = write(content | {"seeds": [0, 1], "decoding": {"lm": str(model), "trials": 2}})
+    assert main(["sweep", str(path), "--only", "gru"]) == 0
+    assert [verb for verb, *_ in commands] == ["fit", "test", "fit", "test", "tune-decoder", "test", "test"]
+    runs = [tmp_path / "runs" / f"gru-seed{seed}" for seed in (0, 1)]
+    first, second = (read_json(run / "decoder.json") for run in runs)
+    assert first["options"] == second["options"]
+    assert first["trials"] == second["trials"]
+    together = first["tuned_on"]["together_sha256"]
+    assert together == [first["tuned_on"]["model_sha256"], second["tuned_on"]["model_sha256"]]
+    one = read_json(runs[0] / "scores.json")
+    assert {trial["words"] for trial in first["trials"]} != {one["words"]}
+    commands.clear()
+    assert main(["sweep", str(path), "--only", "gru"]) == 0
+    assert commands == []
+
+
+def test_scores_of_another_decoder_than_the_present_one_are_made_anew(
+    content: dict[str, Any], write: Write, commands: list[list[str]], model: Path, tmp_path: Path
+) -> None:
+    path = write(content | {"decoding": {"lm": str(model), "trials": 1}})
+    assert main(["sweep", str(path), "--only", "gru"]) == 0
+    decoder = tmp_path / "runs" / "gru-seed0" / "decoder.json"  # as if it was stopped after tuning anew
+    write_json(decoder, read_json(decoder) | {"options": read_json(decoder)["options"] | {"alpha": 0.123}})
+    commands.clear()
+    assert main(["sweep", str(path), "--only", "gru"]) == 0
+    assert [verb for verb, *_ in commands] == ["test"]
+    assert read_json(decoder.parent / "scores-beam.json")["decoding"]["alpha"] == 0.123
 
 
 def test_nothing_is_trained_without_the_language_model_that_it_is_to_be_decoded_with(
