@@ -181,11 +181,14 @@ class Session:
         return True
 
     def search(self, model: Model) -> None:
-        """Tune the beam search of a model for all its seeds together, and test them, once all of them are trained."""
+        """Tune the beam search of a model for all its seeds together, and test them, once all of them are trained.
+
+        What has failed is not tried again by this command.
+        """
         decoding, folder = self.sweep.decoding, self.sweep.folder
         places = [self.place(slot) for slot in self.finals() if slot.model == model]
         all_trained = len(places) == len(self.sweep.seeds) and all(place.finished for place in places)
-        if decoding is None or not all_trained:
+        if decoding is None or not all_trained or any(place.name in self.failed for place in places):
             return
         with locked(folder / "locks" / f"{model.name}.lock", wait=False) as lock:
             if lock is None:
@@ -207,8 +210,7 @@ class Session:
                     if lock is not None and not self._tested(slot, place, lock):
                         self.failed.append(place.name)
         for model in models:
-            if not any(slot.model == model and self.place(slot).name in self.failed for slot in self.finals()):
-                self.search(model)
+            self.search(model)
 
     def compare(self, partly: bool) -> None:
         """Print and keep the table of each split, by each decoder.

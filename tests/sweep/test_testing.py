@@ -92,6 +92,21 @@ def test_scores_of_another_decoder_than_the_present_one_are_made_anew(
     assert read_json(decoder.parent / "scores-beam.json")["decoding"]["alpha"] == 0.123
 
 
+def test_a_beam_search_that_fails_is_tried_once_by_a_command_and_again_by_the_next(
+    content: dict[str, Any], write: Write, commands: list[list[str]], model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(content | {"seeds": [0, 1]})
+    assert main(["sweep", str(path), "--only", "gru"]) == 0
+    unreadable = shutil.copyfile(model, model.parent / "broken.npz")
+    unreadable.write_bytes(b"no model")
+    path = write(content | {"seeds": [0, 1], "decoding": {"lm": str(unreadable), "trials": 1}})
+    for _ in range(2):
+        commands.clear()
+        assert main(["sweep", str(path), "--only", "gru"]) == 1
+        assert [verb for verb, *_ in commands] == ["tune-decoder"]
+    assert "gru-seed0: tuning the decoder failed" in capsys.readouterr().err
+
+
 def test_nothing_is_trained_without_the_language_model_that_it_is_to_be_decoded_with(
     content: dict[str, Any], write: Write, commands: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
