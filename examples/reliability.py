@@ -34,8 +34,7 @@ def reliability_of(file: Path) -> Reliability:
 def table(named: dict[str, Reliability]) -> str:
     """Markdown: the share of right words by tenths of confidence, then the summary of each."""
     lines = [f"| confidence | {' | '.join(named)} |", f"|---|{'---:|' * len(named)}"]
-    for number in range(BINS):
-        bins = [found.bins()[number] for found in named.values()]
+    for number, bins in enumerate(zip(*(found.bins() for found in named.values()), strict=True)):
         cells = [f"{100 * b.right / b.words:.0f} % ({b.right}/{b.words})" if b.words else "–" for b in bins]
         lines.append(f"| {number / BINS:.1f} to {(number + 1) / BINS:.1f} | {' | '.join(cells)} |")
     shares = [f"{100 * found.right.mean():.1f} %, {100 * found.expected:.1f} %" for found in named.values()]

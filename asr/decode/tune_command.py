@@ -185,15 +185,16 @@ def main(arguments: Sequence[str]) -> int:
         print(f"note: the best {name} is at the edge of what was tried", file=sys.stderr)
     models = [subject.loaded.metadata.get("sha256") for subject in subjects]
     for subject in subjects:
-        record = _record(subject, trials, best) | {"seed": None if grid else options.seed}
-        record["tuned_on"]["together_sha256"] = models
+        record = _record(subject, models, trials, best) | {"seed": None if grid else options.seed}
         write_json(subject.target, record)
         print(f"wrote {subject.target}")
     return 0
 
 
-def _record(subject: Subject, trials: Sequence[Trial], best: DecodingOptions) -> dict[str, Any]:
-    """The content of decoder.json."""
+def _record(
+    subject: Subject, models: Sequence[str | None], trials: Sequence[Trial], best: DecodingOptions
+) -> dict[str, Any]:
+    """The content of decoder.json; `models` are the digests of all that were tuned together."""
     made_with = provenance()
     ordered = sorted(trials, key=lambda trial: trial.errors)
     return {
@@ -205,6 +206,7 @@ def _record(subject: Subject, trials: Sequence[Trial], best: DecodingOptions) ->
             "reference_digest": subject.references,
             "model": subject.loaded.metadata["source"],
             "model_sha256": subject.loaded.metadata.get("sha256"),
+            "together_sha256": models,
         },
         "trials": [{**asdict(trial), "wer": trial.wer} for trial in ordered],
         "versions": made_with["versions"],

@@ -72,8 +72,9 @@ def summary(scores: Scores) -> str:
         f"{len(scores.utterances)} utterances, {_speakers(scores)}, "
         f"{sum(utterance.words.errors > 0 for utterance in scores.utterances)} utterances with errors",
     ]
-    if scores.reliability:
-        lines.append(format_reliability(scores.reliability))
+    sure = scores.reliability
+    if sure:
+        lines.append(format_reliability(sure))
     empty = [utterance.id for utterance in scores.utterances if utterance.words.length == 0]
     if empty:
         lines.append(
