@@ -13,6 +13,7 @@ import csv
 import glob
 import importlib
 import io
+import itertools
 import re
 import shlex
 import sys
@@ -22,7 +23,7 @@ from pathlib import Path
 from asr.errors import InputError
 from asr.files import read_json, write_text
 from asr.report.circumstances import UNKNOWN
-from asr.report.collected import collect_runs
+from asr.report.collected import METRICS, collect_runs
 from asr.report.tables import duration, markdown_table, percent, plain_table
 
 COMMANDS = {
@@ -104,9 +105,15 @@ def main(arguments: Sequence[str]) -> int:
             print(f"wrote {folder}")
         return 0
     if options.action == "list":
-        rows = [_listed(Path(run)) for run in options.run]
-        rows += _summed([Path(run) for run in options.run])
-        print((markdown_table if options.markdown else plain_table)(HEADINGS, rows))
+        runs = [Path(run) for run in options.run]
+        headings: tuple[str, ...] = HEADINGS
+        rows = [*map(_listed, runs), *_summed(runs)]
+        if options.same_time:
+            shortest = min(_training_seconds(run) for run in runs)
+            headings = (*HEADINGS, f"best dev WER within {duration(shortest)}")
+            within = [_rate_and_epoch(run / METRICS, shortest) for run in runs]
+            rows = [(*row, cell) for row, cell in itertools.zip_longest(rows, within, fillvalue="")]
+        print((markdown_table if options.markdown else plain_table)(headings, rows))
         return 0
     path = Path(options.document)
     try:
@@ -136,7 +143,7 @@ def _listed(run: Path) -> tuple[str, ...]:
         run.resolve().name,
         str(run / "config.yaml"),
         *(UNKNOWN if known[name] is None else str(known[name]) for name in ("seed", "epochs")),
-        _best_dev_rate(run / "metrics.csv"),
+        _best_dev_rate(run / METRICS),
         UNKNOWN if seconds is None else duration(seconds),
         UNKNOWN if known["cpu"] is None else machine,
         UNKNOWN if known["commit"] is None else str(known["commit"])[:7],
@@ -153,14 +160,36 @@ def _summed(runs: Sequence[Path]) -> list[tuple[str, ...]]:
     return [tuple(cells.values())]
 
 
+def _training_seconds(run: Path) -> float:
+    """How long a run was trained."""
+    file = run / "run.json"
+    record = read_json(file) if file.exists() else {}
+    seconds = record.get("training_seconds") if isinstance(record, dict) else None
+    if not isinstance(seconds, int | float):
+        raise InputError(f"{run}: {file.name} has no training_seconds, so there is no time to compare at")
+    return float(seconds)
+
+
 def _best_dev_rate(file: Path) -> str:
     """The lowest WER that training saw on dev: that of the weights that were kept."""
+    rates = [rate for _, _, rate in _dev_rates(file)]
+    return percent(min(rates)) if rates else UNKNOWN
+
+
+def _rate_and_epoch(file: Path, seconds: float) -> str:
+    """The lowest WER on dev of the epochs that had ended by a time of training, and the last of these."""
+    ended = [(epoch, rate) for epoch, end, rate in _dev_rates(file) if end <= seconds]
+    return f"{percent(min(rate for _, rate in ended))} (epoch {ended[-1][0]})" if ended else UNKNOWN
+
+
+def _dev_rates(file: Path) -> list[tuple[int, float, float]]:
+    """Epoch, seconds of training at its end and WER on dev, of all epochs that were validated."""
     try:
         with file.open(newline="", encoding="utf-8") as lines:
-            rates = [float(row["val_wer"]) for row in csv.DictReader(lines) if row.get("val_wer")]
-    except (OSError, ValueError) as error:
+            rows = [row for row in csv.DictReader(lines) if row.get("val_wer")]
+            return [(int(row["epoch"]), float(row.get("seconds") or "nan"), float(row["val_wer"])) for row in rows]
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(f"cannot read the log {file}: {error}") from error
-    return percent(min(rates)) if rates else UNKNOWN
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -183,6 +212,11 @@ def _parser() -> argparse.ArgumentParser:
         description="How runs, or collected ones, were made: seed, epochs, machine, commit, time of each and all.",
     )
     listing.add_argument("run", nargs="+", help="run folders, or collected ones")
+    listing.add_argument(
+        "--same-time",
+        action="store_true",
+        help="also the best dev WER of each within the time of the one that was trained shortest",
+    )
     listing.add_argument("--markdown", action="store_true", help="print Markdown")
     write = actions.add_parser(
         "write",
