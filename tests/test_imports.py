@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 LAYERS = (
-    {"errors", "files", "randomness", "number_words", "text", "provenance", "config"},
+    {"allocation", "errors", "files", "randomness", "number_words", "text", "provenance", "config"},
     {"grid"},
     {"encoders", "data", "lm"},
     {"model"},

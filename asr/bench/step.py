@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from asr.allocation import keep_freed_memory
 from asr.bench.timing import Timing, interleave
 from asr.experiment import read_experiment
 from asr.files import write_json
@@ -122,6 +123,7 @@ def main(arguments: Sequence[str]) -> int:
     """`asr bench step`."""
     options = _parser().parse_args(arguments)
     batch, before = StepBatch(options.utterances, options.frames), torch.get_num_threads()
+    kept = not options.release_memory and keep_freed_memory()
     torch.set_num_threads(options.threads)
     paths = list(dict.fromkeys(options.configurations))
     turns = len(paths) * len(options.precision) * (options.rounds + 2)
@@ -130,9 +132,11 @@ def main(arguments: Sequence[str]) -> int:
             rows = measure(paths, options.precision, batch, options.rounds, lambda case: bar.update())
     finally:
         torch.set_num_threads(before)
-    source = {"machine": cpu_model(), "torch": torch.__version__, "commit": commit()}
+    source = {"machine": cpu_model(), "torch": torch.__version__, "commit": commit(), "freed_memory_kept": kept}
     print(table(rows))
-    print(f"\n{batch.utterances} utterances of up to {batch.frames} frames, {options.threads} thread(s)")
+    freed = "kept" if kept else "left to malloc"
+    print(f"\n{batch.utterances} utterances of up to {batch.frames} frames, {options.threads} thread(s)", end="; ")
+    print(f"freed memory is {freed}")
     print(f"{source['machine']}, torch {source['torch']}, commit {source['commit']}")
     if options.json:
         write_json(options.json, [{**asdict(row), **source} for row in rows])
@@ -153,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--frames", type=_positive, default=300, metavar="N", help="of the longest utterance (default: 300)")
     add("--threads", type=_positive, default=1, metavar="N", help="default: 1")
     add("--rounds", type=_positive, default=7, metavar="N", help="turns of each (default: 7)")
+    add("--release-memory", action="store_true", help="let malloc return freed memory, which `asr fit` does not")
     add("--json", metavar="FILE", help="write all rows to this file")
     return parser
 

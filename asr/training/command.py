@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
+from asr.allocation import keep_freed_memory
 from asr.config import config_chain
 from asr.data.datamodule import SpeechDataModule
 from asr.errors import InputError
@@ -333,6 +334,7 @@ _HARMLESS = (
 def main(arguments: Sequence[str]) -> int:
     """`asr fit`: 0 when trained, 130 or 143 when interrupted with a checkpoint, 1 for unusable input, 2 for usage."""
     quiet_lightning()
+    keep_freed_memory()
     try:
         FitCLI(arguments).train()
     except Interrupted as interruption:

@@ -1,0 +1,55 @@
+"""Large blocks are reused and not mapped anew, measured by the page faults of a process."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from asr.allocation import CHOSEN_BY_USER, keep_freed_memory
+
+FAULTS = """
+import resource, sys
+import torch
+from asr.allocation import keep_freed_memory
+
+print(keep_freed_memory() if sys.argv[1] == "keep" else False)
+def touch():
+    torch.ones(2**24)  # 64 MiB
+for _ in range(20):  # malloc cuts a few aligned blocks before it has one that fits
+    touch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    touch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+UNSET = {name: value for name, value in os.environ.items() if not name.startswith(CHOSEN_BY_USER)}
+
+
+def faults(mode: str, **environment: str) -> tuple[bool, int]:
+    """Whether memory is kept, and page faults of ten tensors after the first ones."""
+    call = [sys.executable, "-c", FAULTS, mode]
+    done = subprocess.run(call, env={**UNSET, **environment}, capture_output=True, text=True, check=True)
+    kept, count = done.stdout.split()
+    return kept == "True", int(count)
+
+
+@pytest.mark.skipif("glibc" not in os.confstr("CS_GNU_LIBC_VERSION"), reason="malloc is not glibc's")
+def test_large_blocks_are_mapped_once() -> None:
+    released, (kept, count) = faults("release"), faults("keep")
+    assert kept
+    assert count < 100 < released[1]
+
+
+def test_who_chose_an_allocator_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in UNSET.keys() ^ os.environ.keys():
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    assert not keep_freed_memory()
+
+
+def test_a_system_without_glibc_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in UNSET.keys() ^ os.environ.keys():
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("asr.allocation.ctypes.CDLL", lambda name: object())
+    assert not keep_freed_memory()
