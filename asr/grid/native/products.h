@@ -93,8 +93,15 @@ struct FloatProducts {
     static constexpr int64_t FLUSH = 144;     // rows over which gradients of weights are summed at once
     struct Working {};                        // what a thread needs while it multiplies
 
-    // Where the number of row k and a column lies in a panel of B.
-    static int64_t place(int64_t k, int64_t column, int64_t columns) { return k * columns + column; }
+    // Makes sixteen rows of `depth` numbers (up to 31 more are read) columns of a panel of B that has `columns`.
+    static void set_columns(const float* rows, int64_t row, int64_t depth, float* panel, int64_t column, int64_t columns) {
+        transpose_rows(reinterpret_cast<const Bits*>(rows), row, depth, reinterpret_cast<Bits*>(panel) + column, columns);
+    }
+
+    // Makes the first 64 numbers of `count` rows, which are even in number, the rows of a panel of B.
+    static void set_rows(const float* rows, int64_t row, int64_t count, float* panel) {
+        for (int64_t r = 0; r < count; ++r) std::memcpy(panel + r * 64, rows + r * row, 64 * sizeof(float));
+    }
 
     // C[i] = start + A[i] B for `count` rows (up to ROWS; more may be read and written), `columns` a multiple of 16 of a
     // panel that is `width` wide; `start` is one row for all, or null.

@@ -30,34 +30,6 @@ inline void interleave(const BFloat16* rows, int64_t row, int64_t count, int64_t
         }
 }
 
-// Sixteen rows of sixteen pairs, `row` pairs apart -> their transpose, rows of 16 pairs one after the other.
-inline void transpose(const int32_t* from, int64_t row, int32_t* to) {
-    __m512i r[16], t[16];
-    for (int n = 0; n < 16; ++n) r[n] = _mm512_loadu_si512(from + n * row);
-    for (int n = 0; n < 16; n += 2) {
-        t[n] = _mm512_unpacklo_epi32(r[n], r[n + 1]);
-        t[n + 1] = _mm512_unpackhi_epi32(r[n], r[n + 1]);
-    }
-    for (int n = 0; n < 16; n += 4) {
-        r[n] = _mm512_unpacklo_epi64(t[n], t[n + 2]);
-        r[n + 1] = _mm512_unpackhi_epi64(t[n], t[n + 2]);
-        r[n + 2] = _mm512_unpacklo_epi64(t[n + 1], t[n + 3]);
-        r[n + 3] = _mm512_unpackhi_epi64(t[n + 1], t[n + 3]);
-    }
-    for (int n = 0; n < 4; ++n) {
-        t[n] = _mm512_shuffle_i32x4(r[n], r[n + 4], 0x88);
-        t[n + 4] = _mm512_shuffle_i32x4(r[n], r[n + 4], 0xdd);
-        t[n + 8] = _mm512_shuffle_i32x4(r[n + 8], r[n + 12], 0x88);
-        t[n + 12] = _mm512_shuffle_i32x4(r[n + 8], r[n + 12], 0xdd);
-    }
-    for (int n = 0; n < 4; ++n) {
-        _mm512_storeu_si512(to + n * 16, _mm512_shuffle_i32x4(t[n], t[n + 8], 0x88));
-        _mm512_storeu_si512(to + (n + 8) * 16, _mm512_shuffle_i32x4(t[n], t[n + 8], 0xdd));
-        _mm512_storeu_si512(to + (n + 4) * 16, _mm512_shuffle_i32x4(t[n + 4], t[n + 12], 0x88));
-        _mm512_storeu_si512(to + (n + 12) * 16, _mm512_shuffle_i32x4(t[n + 4], t[n + 12], 0xdd));
-    }
-}
-
 // Memory for the pairs of the rows whose outer product is due; kept by a thread as long as it needs no more.
 inline BFloat16* pairs_buffer(int which, int64_t count) {
     struct Free {
@@ -81,7 +53,13 @@ struct PairProducts {
     static constexpr int64_t FLUSH = 288;
     struct Working {};
 
-    static int64_t place(int64_t k, int64_t column, int64_t columns) { return (k / 2 * columns + column) * 2 + k % 2; }
+    static void set_columns(const BFloat16* rows, int64_t row, int64_t depth, BFloat16* panel, int64_t column, int64_t columns) {
+        transpose_rows(reinterpret_cast<const Bits*>(rows), row / 2, depth / 2, reinterpret_cast<Bits*>(panel) + column, columns);
+    }
+
+    static void set_rows(const BFloat16* rows, int64_t row, int64_t count, BFloat16* panel) {
+        interleave(rows, row, count, 64, panel);
+    }
 
     static void rows(int count, int columns, int64_t depth, const BFloat16* a, int64_t a_row, const BFloat16* panel, int width,
                      const float* start, float* c, int64_t c_row) {
@@ -199,7 +177,13 @@ struct TileProducts {
         Working(const Working&) = delete;
     };
 
-    static int64_t place(int64_t k, int64_t column, int64_t columns) { return PairProducts::place(k, column, columns); }
+    static void set_columns(const BFloat16* rows, int64_t row, int64_t depth, BFloat16* panel, int64_t column, int64_t columns) {
+        PairProducts::set_columns(rows, row, depth, panel, column, columns);
+    }
+
+    static void set_rows(const BFloat16* rows, int64_t row, int64_t count, BFloat16* panel) {
+        PairProducts::set_rows(rows, row, count, panel);
+    }
 
     static void rows(int, int columns, int64_t depth, const BFloat16* a, int64_t a_row, const BFloat16* panel, int width,
                      const float* start, float* c, int64_t c_row) {
@@ -222,8 +206,8 @@ struct TileProducts {
         interleave(a, a_row, padded, a_row, pairs);
         for (int64_t k = 0; k < k_count; k += 16) {
             for (int64_t r = 0; r < padded; r += 32)
-                transpose(reinterpret_cast<const int32_t*>(pairs) + r / 2 * a_row + k, a_row,
-                          reinterpret_cast<int32_t*>(left) + r * 8);
+                transpose(reinterpret_cast<const Bits*>(pairs) + r / 2 * a_row + k, a_row,
+                          reinterpret_cast<Bits*>(left) + r * 8, 16);
             float* to = c + k * c_row;
             int64_t j = 0;
             for (; j + 64 <= columns; j += 64)

@@ -29,16 +29,17 @@ int64_t even_part(int64_t rows) {
     return (rows + products - 1) / products;
 }
 
-// Memory aligned to a cache line, zero at first.
+// Memory aligned to a cache line, zero at first, or whatever it was.
 template <class Number>
 class Buffer {
    public:
+    enum Content { ZERO, AS_IT_IS };
     Buffer() = default;
-    explicit Buffer(int64_t count) {
+    explicit Buffer(int64_t count, Content content = ZERO) {
         const size_t bytes = rounded_up(std::max<int64_t>(count, 1) * sizeof(Number), 64);
         numbers_.reset(static_cast<Number*>(std::aligned_alloc(64, bytes)));
         if (!numbers_) throw std::bad_alloc();
-        std::memset(numbers_.get(), 0, bytes);
+        if (content == ZERO) std::memset(numbers_.get(), 0, bytes);
     }
     operator Number*() const { return numbers_.get(); }
 
@@ -120,37 +121,38 @@ void each_peephole(const Sizes& sizes, Visit visit) {
                       ((transform * sizes.blocks + unit / LANES) * 3 + kind + 3 - kinds) * LANES + unit % LANES);
 }
 
-inline void assign(float& to, float x) { to = x; }
-
-inline void assign(BFloat16& to, float x) {
-    alignas(64) BFloat16 rounded[WIDTH];
-    store(rounded, broadcast(x));
-    to = rounded[0];
+// Copies a row of parameters, with zeros behind it up to a multiple of WIDTH.
+template <class Number>
+void copy_row(const float* from, int64_t count, Number* to) {
+    for (int64_t i = 0; i < count; i += WIDTH) store(to + i, load_part(from + i, std::min<int64_t>(WIDTH, count - i)));
 }
 
 template <class Products>
 Weights<Products> packed(const Layer& layer, const Sizes& sizes, const Parameters& given, int64_t set, bool ahead, bool back) {
-    const int64_t rows = sizes.rows(), seen = sizes.axes * sizes.hidden;
     using Number = typename Products::Number;
-    const int64_t depth = rounded_up(sizes.operand, Products::DEPTH);
+    const int64_t all = sizes.rows(), seen = sizes.axes * sizes.hidden, depth = rounded_up(sizes.operand, Products::DEPTH);
     Weights<Products> weights;
     weights.bias = Buffer<float>(sizes.activations);
-    if (ahead) weights.forward = Buffer<Number>(sizes.activations * depth);
-    if (back) weights.backward = Buffer<Number>(sizes.gates_row * sizes.operand_row);
+    const Buffer<Number> rows(sizes.gates_row * sizes.operand_row);  // of each activation, as long as an operand
     each_gate(sizes, [&](int64_t row, int64_t place) {
-        weights.bias[place] = given.bias[set * rows + row];
-        const int64_t panel = place / sizes.panel * sizes.panel * depth, column = place % sizes.panel;
-        const auto set_weight = [&](int64_t k, float weight) {
-            if (ahead) assign(weights.forward[panel + Products::place(k, column, sizes.panel)], weight);
-            if (back) assign(weights.backward[k / 64 * 64 * sizes.gates_row + Products::place(place, k % 64, 64)], weight);
-        };
-        const float* hh = given.weight_hh + (set * rows + row) * seen;
-        const float* ih = given.weight_ih + (set * rows + row) * layer.input_size;
+        weights.bias[place] = given.bias[set * all + row];
+        Number* to = rows + place * sizes.operand_row;
         for (int64_t axis = 0; axis < sizes.axes; ++axis)
-            for (int64_t unit = 0; unit < sizes.hidden; ++unit)
-                set_weight(axis * sizes.padded_hidden + unit, hh[axis * sizes.hidden + unit]);
-        for (int64_t i = 0; i < layer.input_size; ++i) set_weight(sizes.sent + i, ih[i]);
+            copy_row(given.weight_hh + (set * all + row) * seen + axis * sizes.hidden, sizes.hidden,
+                     to + axis * sizes.padded_hidden);
+        copy_row(given.weight_ih + (set * all + row) * layer.input_size, layer.input_size, to + sizes.sent);
     });
+    if (ahead) {
+        weights.forward = Buffer<Number>(sizes.activations * depth, Buffer<Number>::AS_IT_IS);
+        for (int64_t place = 0; place < sizes.activations; place += LANES)
+            Products::set_columns(rows + place * sizes.operand_row, sizes.operand_row, depth,
+                                  weights.forward + place / sizes.panel * sizes.panel * depth, place % sizes.panel, sizes.panel);
+    }
+    if (back) {
+        weights.backward = Buffer<Number>(sizes.gates_row * sizes.operand_row, Buffer<Number>::AS_IT_IS);
+        for (int64_t column = 0; column < sizes.operand_row; column += 64)
+            Products::set_rows(rows + column, sizes.operand_row, sizes.gates_row, weights.backward + column * sizes.gates_row);
+    }
     if (given.peephole) {
         const int64_t count = sizes.transforms * (sizes.gates - 1) * sizes.hidden;
         weights.peephole = Buffer<float>(sizes.panels() * 3 * LANES);
@@ -787,6 +789,20 @@ struct ParameterGradients {
     float *weight_ih, *weight_hh, *bias, *peephole;
 };
 
+// Adds columns of sums, which are `from_row` apart and begin at a block of LANES activations, to rows of a gradient.
+void add_columns(const float* from, int64_t from_row, int64_t columns, int64_t rows, float* to, int64_t to_row) {
+    alignas(64) float turned[LANES * LANES];
+    for (int64_t column = 0; column < columns; column += LANES) {
+        transpose(reinterpret_cast<const Bits*>(from + column * from_row), from_row, reinterpret_cast<Bits*>(turned), LANES);
+        for (int64_t row = 0; row < rows; ++row)
+            for (int lane = 0; lane < LANES; lane += WIDTH) {
+                const int real = std::max<int64_t>(0, std::min<int64_t>(WIDTH, columns - column - lane));
+                float* sum = to + row * to_row + column + lane;
+                store_part(sum, load_part(sum, real) + load(turned + row * LANES + lane), real);
+            }
+    }
+}
+
 void unpack(const Layer& layer, const Sizes& sizes, int64_t set, const std::vector<WeightGradients>& all, int64_t band,
             const ParameterGradients& out) {
     const int64_t rows = sizes.rows(), seen = sizes.axes * sizes.hidden;
@@ -795,12 +811,13 @@ void unpack(const Layer& layer, const Sizes& sizes, int64_t set, const std::vect
         const float* products = sums.products[band];
         each_gate(sizes, [&](int64_t row, int64_t place) {
             out.bias[set * rows + row] += sums.bias[band][place];
+            if (place % LANES) return;  // the weights of a block of units at once
+            const int64_t units = std::min<int64_t>(LANES, sizes.hidden - row % sizes.hidden), first = set * rows + row;
             for (int64_t axis = 0; axis < sizes.axes; ++axis)
-                for (int64_t unit = 0; unit < sizes.hidden; ++unit)
-                    out.weight_hh[(set * rows + row) * seen + axis * sizes.hidden + unit] +=
-                        products[(axis * sizes.padded_hidden + unit) * sizes.activations + place];
-            for (int64_t i = 0; i < layer.input_size; ++i)
-                out.weight_ih[(set * rows + row) * layer.input_size + i] += products[(sizes.sent + i) * sizes.activations + place];
+                add_columns(products + axis * sizes.padded_hidden * sizes.activations + place, sizes.activations, sizes.hidden,
+                            units, out.weight_hh + first * seen + axis * sizes.hidden, seen);
+            add_columns(products + sizes.sent * sizes.activations + place, sizes.activations, layer.input_size, units,
+                        out.weight_ih + first * layer.input_size, layer.input_size);
         });
         if (out.peephole)
             each_peephole(sizes,

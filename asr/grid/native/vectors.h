@@ -90,6 +90,52 @@ inline void store_part(Number* to, Vector x, int count) {
     if (count > 0) std::memcpy(to, part, count * sizeof(Number));
 }
 
+// Numbers of 32 bits that are moved, whatever they are.
+typedef int32_t Bits __attribute__((may_alias));
+
+// Sixteen rows of sixteen, `row` apart -> their transpose, its rows `to_row` apart.
+inline void transpose(const Bits* from, int64_t row, Bits* to, int64_t to_row) {
+#if defined(__AVX512F__)
+    __m512i r[16], t[16];
+    for (int n = 0; n < 16; ++n) r[n] = _mm512_loadu_si512(from + n * row);
+    for (int n = 0; n < 16; n += 2) {
+        t[n] = _mm512_unpacklo_epi32(r[n], r[n + 1]);
+        t[n + 1] = _mm512_unpackhi_epi32(r[n], r[n + 1]);
+    }
+    for (int n = 0; n < 16; n += 4) {
+        r[n] = _mm512_unpacklo_epi64(t[n], t[n + 2]);
+        r[n + 1] = _mm512_unpackhi_epi64(t[n], t[n + 2]);
+        r[n + 2] = _mm512_unpacklo_epi64(t[n + 1], t[n + 3]);
+        r[n + 3] = _mm512_unpackhi_epi64(t[n + 1], t[n + 3]);
+    }
+    for (int n = 0; n < 4; ++n) {
+        t[n] = _mm512_shuffle_i32x4(r[n], r[n + 4], 0x88);
+        t[n + 4] = _mm512_shuffle_i32x4(r[n], r[n + 4], 0xdd);
+        t[n + 8] = _mm512_shuffle_i32x4(r[n + 8], r[n + 12], 0x88);
+        t[n + 12] = _mm512_shuffle_i32x4(r[n + 8], r[n + 12], 0xdd);
+    }
+    for (int n = 0; n < 4; ++n) {
+        _mm512_storeu_si512(to + n * to_row, _mm512_shuffle_i32x4(t[n], t[n + 8], 0x88));
+        _mm512_storeu_si512(to + (n + 8) * to_row, _mm512_shuffle_i32x4(t[n], t[n + 8], 0xdd));
+        _mm512_storeu_si512(to + (n + 4) * to_row, _mm512_shuffle_i32x4(t[n + 4], t[n + 12], 0x88));
+        _mm512_storeu_si512(to + (n + 12) * to_row, _mm512_shuffle_i32x4(t[n + 4], t[n + 12], 0xdd));
+    }
+#else
+    for (int n = 0; n < 16; ++n)
+        for (int m = 0; m < 16; ++m) to[m * to_row + n] = from[n * row + m];
+#endif
+}
+
+// Sixteen rows of `count` -> `count` rows of sixteen; up to fifteen more are read of each.
+inline void transpose_rows(const Bits* from, int64_t row, int64_t count, Bits* to, int64_t to_row) {
+    int64_t n = 0;
+    for (; n + 16 <= count; n += 16) transpose(from + n, row, to + n * to_row, to_row);
+    if (n == count) return;
+    alignas(64) Bits last[16 * 16];
+    transpose(from + n, row, last, 16);
+    for (int64_t m = n; m < count; ++m) std::memcpy(to + m * to_row, last + (m - n) * 16, 16 * sizeof(Bits));
+}
+
 inline Vector reciprocal(Vector x) {
 #if defined(__AVX512F__)
     const __m512 argument = (__m512)(x);
