@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from asr.encoders.dropout import Dropout
 from asr.encoders.sequences import reverse, zero_padding
 from asr.grid.arguments import at_least, one_of, probability
-from asr.grid.lstm import kernel_is_faster, lstm_layer
+from asr.grid.torch_layers import kernel_is_faster, recurrent_layer
 
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 """tanh RNN; gated recurrent unit (Cho et al. 2014, arXiv 1406.1078); LSTM (Hochreiter and Schmidhuber 1997)."""
@@ -20,8 +20,9 @@ class RecurrentStack(nn.Module):
 
     Each direction of each layer is a torch.nn module of its own, and the backward one runs on input that is reversed
     within each utterance's length. So it starts at the last real frame, as with packed sequences, but stays on the
-    fast paths of oneDNN and cuDNN, which packed sequences leave (on a CPU at more than twice the time). LSTM layers
-    under autocast to bfloat16 on a CPU run on the C++ kernel of the Grid LSTM where it can be built (`asr.grid.lstm`).
+    fast paths of oneDNN and cuDNN, which packed sequences leave (on a CPU at more than twice the time). On a CPU, GRU
+    layers, and LSTM layers under autocast to bfloat16, run on the C++ kernel of the Grid LSTM where it can be built
+    (`asr.grid.torch_layers`).
 
     Args:
         input_size: C.
@@ -72,7 +73,7 @@ class RecurrentStack(nn.Module):
         forward = cast(nn.RNNBase, self.forwards[number])
         backward = cast(nn.RNNBase, self.backwards[number]) if self.bidirectional else None
         if kernel_is_faster(frames, forward):
-            return lstm_layer(frames, lengths, cast(nn.LSTM, forward), cast(nn.LSTM | None, backward))
+            return recurrent_layer(frames, lengths, forward, backward)
         outputs: Tensor = forward(frames)[0]
         if backward is None:
             return outputs

@@ -54,7 +54,7 @@ class CPUKernel:
             return f"it runs on the CPU, not on {device.type}"
         if dtype not in (torch.float32, torch.bfloat16):
             return f"it computes in float32 or bfloat16, not in {dtype}"
-        return _refused_options(options, MOST_AXES) or _unavailable()
+        return _refused_options(options, MOST_AXES, ("lstm", "gru")) or _unavailable()
 
     def depth_memory(self, memory: Tensor) -> Tensor:
         return memory
@@ -74,7 +74,7 @@ class CPUKernel:
         output, depth_memory = scanned.hidden, None
         if memory is not None:
             output, depth_memory = scanned.depth_hidden, scanned.depth_memory
-        return LayerOutput(output.to(inputs.dtype), depth_memory, self._left(scanned, inputs.dtype))
+        return LayerOutput(output.to(inputs.dtype), depth_memory, self._left(scanned, options, inputs.dtype))
 
     def multidimensional_layer(
         self,
@@ -97,7 +97,7 @@ class CPUKernel:
             entering = None if state is None else state.hidden
             seen = arriving(scanned.hidden, entering, self.lengths[:, 0], self.directions)
         hidden, memory = depth_transform(inputs, seen, memory, along_depth, options, len(self.directions))
-        return LayerOutput(hidden.to(inputs.dtype), memory, self._left(scanned, inputs.dtype))
+        return LayerOutput(hidden.to(inputs.dtype), memory, self._left(scanned, options, inputs.dtype))
 
     def _scan(
         self,
@@ -107,15 +107,10 @@ class CPUKernel:
         options: GridOptions,
         state: LayerState | None,
     ) -> Scanned:
-        given = (
-            inputs.to(self.products).contiguous(),
-            weights.weight_ih,
-            weights.weight_hh,
-            weights.bias,
-            weights.peephole,
-            *((None, None) if state is None else state),
-            memory,
-        )
+        gru = options.cell == "gru"
+        entering = (None, None) if state is None else (state.hidden, state.hidden if gru else state.memory)
+        weight_ih, weight_hh, bias = gru_weights(weights, options.hidden_size) if gru else weights[:3]
+        given = (inputs.to(self.products).contiguous(), weight_ih, weight_hh, bias, weights.peephole, *entering, memory)
         refuse_tangents(given)
         keep = NOTHING
         if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given):
@@ -130,14 +125,17 @@ class CPUKernel:
                 options.bands,
                 gate_inside,
                 options.coupled,
+                gru,
                 options.cell_clip,
                 self.code,
                 keep,
             )
         )
 
-    def _left(self, scanned: Scanned, dtype: torch.dtype) -> LayerState:
+    def _left(self, scanned: Scanned, options: GridOptions, dtype: torch.dtype) -> LayerState:
         """What the last real cells send out along the first axis; zeros where none are."""
+        if options.cell == "gru":
+            return LayerState(scanned.last_memory.to(dtype), None)
         utterance = torch.arange(scanned.hidden.shape[0], device=scanned.hidden.device)
         last = [
             scanned.hidden[
@@ -157,7 +155,24 @@ class TritonKernel(CPUKernel):
 
     @staticmethod
     def refusal(options: Options, device: torch.device, dtype: torch.dtype) -> str | None:
-        return triton_scan.refusal(options.axes, device, dtype) or _refused_options(options, most_axes=2)
+        return triton_scan.refusal(options.axes, device, dtype) or _refused_options(options, 2, ("lstm",))
+
+
+def gru_weights(weights: LayerWeights, hidden_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """weight_ih, weight_hh and bias of GRU cells as `asr.grid.scan.scan` has them: of r, z, and of both shares of n."""
+    assert weights.bias_hh is not None
+
+    def by_gate(rows: Tensor, gates: int = 3) -> Tensor:
+        return torch.unflatten(rows, 1, (-1, gates, hidden_size))  # (S, N, gates, H, ...)
+
+    input_rows, hidden_rows = by_gate(weights.weight_ih), by_gate(weights.weight_hh)
+    parts = (
+        [input_rows, torch.zeros_like(input_rows[:, :, :1])],
+        [hidden_rows[:, :, :2], torch.zeros_like(hidden_rows[:, :, :1]), hidden_rows[:, :, 2:]],
+        [by_gate(weights.bias), by_gate(weights.bias_hh, 1)],
+    )
+    weight_ih, weight_hh, bias = (torch.cat(each, dim=2).flatten(1, 3) for each in parts)
+    return weight_ih, weight_hh, bias
 
 
 def split_weights(weights: LayerWeights, options: GridOptions) -> tuple[LayerWeights, LayerWeights]:
@@ -254,14 +269,14 @@ def _unavailable() -> str | None:
     return build.unavailable()
 
 
-def _refused_options(options: Options, most_axes: int) -> str | None:
-    """What neither kernel computes."""
+def _refused_options(options: Options, most_axes: int, cells: Sequence[str]) -> str | None:
+    """What a kernel of so many axes and these cells does not compute."""
     if isinstance(options, MultidimensionalOptions):
         return "it has no multidimensional LSTM"
     if not 1 <= options.axes <= most_axes:
         return f"it has 1 to {most_axes} axes, not {options.axes}"
-    if options.cell != "lstm":
-        return f"it has LSTM cells, not cell={options.cell!r}"
+    if options.cell not in cells:
+        return f"it has {' and '.join(cell.upper() for cell in cells)} cells, not cell={options.cell!r}"
     if options.depth not in ("none", "lstm"):
         return f"it has no depth={options.depth!r}"
     if options.priority not in ((), ("depth",)):

@@ -2,7 +2,7 @@
 
 `asr_grid::scan` and its gradient `asr_grid::scan_backward` are custom operators, so that torch.compile, torch.export,
 autocast and DistributedDataParallel see through them. They cover LSTM cells with a memory an axis, and one along
-depth; what else a layer has is built around them.
+depth, and GRU cells; what else a layer has is built around them.
 
 Legend, besides that of `asr`: A axes, N transforms (the axes, and the depth where it has a memory), D directions, S =
 D * bands sets of weights (the bands within a direction), G gates (4, or 3 where the input gate is coupled), X the type
@@ -78,6 +78,7 @@ def scan(
     bands: int,
     gate_inside: bool,
     coupled: bool,
+    gru: bool,
     clip: float | None,
     code: str,
     keep: int,
@@ -93,10 +94,16 @@ def scan(
         o = sigmoid(W_ih x + W_hh [h_1; ...; h_A] + b + p * m_a')
         h_a' = o * tanh(m_a'), or tanh(o * m_a') with `gate_inside`
 
+    With GRU cells, whose memory is the hidden vector in float32, and some of whose weights are zero:
+
+        r, z = sigmoid(W_ih x + W_hh [h_1; ...; h_A] + b)
+        n = tanh(W_ih x + b + r * (W_hh [h_1; ...; h_A] + b))
+        h_a' = m_a' = (1 - z) * n + z * m_a
+
     Args:
         inputs: (B, *extents, I), X.
         weight_ih: (S, N * G * H, I); rows are the axes in turn, then the depth, each with its gates i, f, g, o
-            (coupled: f, g, o).
+            (coupled: f, g, o; GRU: r, z, the candidate's without W_hh, and its without W_ih).
         weight_hh: (S, N * G * H, A * H).
         bias: (S, N * G * H).
         peephole: (S, N * (G - 1) * H) for i, f, o (coupled: f, o) of each transform, or None.
@@ -108,16 +115,17 @@ def scan(
         bands: into how many the last axis is cut; cell f of F belongs to band f * bands // F.
         gate_inside: the output gate is inside the tanh.
         coupled: the input gate is one minus the forget gate.
+        gru: cells are those of a GRU, without peepholes, clip, depth, `coupled` and `gate_inside`.
         clip: limit of the memory's absolute value, or None.
-        code: "cpu", the C++ kernel, or "triton", which has no depth and at most two axes.
+        code: "cpu", the C++ kernel, or "triton", which has no depth, no GRU and at most two axes.
         keep: NOTHING, MEMORY or EVERYTHING, for the backward pass.
 
     Returns:
         The fields of `Scanned`.
     """
     given = (inputs, weight_ih, weight_hh, bias, peephole, hidden_0, memory_0, depth_memory)
-    options = (bands, gate_inside, coupled, clip)
     if code == "triton":
+        options = (bands, gate_inside, coupled, clip)
         found = triton_scan.scan_forward(
             *given[:7], lengths, _by_direction(inputs, backward), *options, keep > NOTHING, keep == MEMORY
         )
@@ -125,7 +133,7 @@ def scan(
     made = Scanned(
         *map(pool.empty, *_results(inputs, weight_hh, depth_memory is not None, backward, coupled, code, keep))
     )
-    kernel.forward(kernel.Problem(lengths, tuple(backward), *options), given, made)
+    kernel.forward(kernel.Problem(lengths, tuple(backward), bands, gate_inside, coupled, gru, clip), given, made)
     return made
 
 
@@ -153,6 +161,7 @@ def scan_backward(
     bands: int,
     gate_inside: bool,
     coupled: bool,
+    gru: bool,
     clip: float | None,
     code: str,
     kept: Sequence[Tensor],
@@ -166,14 +175,14 @@ def scan_backward(
         gradients: of its hidden, last_memory, depth_hidden and depth_memory.
     """
     given = (inputs, weight_ih, weight_hh, bias, peephole, hidden_0, memory_0, depth_memory)
-    options = (bands, gate_inside, coupled, clip)
     if code == "triton":
+        options = (bands, gate_inside, coupled, clip)
         hidden, _, memory, gates, *_ = kept
         found = triton_scan.scan_backward(
             *given[:7], lengths, _by_direction(inputs, backward), *options, hidden, memory, gates, *gradients[:2]
         )
         return [*(inputs.new_empty(0) if gradient is None else gradient for gradient in found), inputs.new_empty(0)]
-    problem = kernel.Problem(lengths, tuple(backward), *options)
+    problem = kernel.Problem(lengths, tuple(backward), bands, gate_inside, coupled, gru, clip)
     return kernel.backward(problem, given, Scanned(*kept), [gradient.contiguous() for gradient in gradients])
 
 
@@ -207,7 +216,7 @@ def _results(
 
 @scan.register_fake
 def _(*arguments: Any) -> tuple[Tensor, ...]:
-    inputs, weight_hh, depth_memory, backward, coupled, code, keep = (arguments[n] for n in (0, 2, 7, 9, 12, 14, 15))
+    inputs, weight_hh, depth_memory, backward, coupled, code, keep = (arguments[n] for n in (0, 2, 7, 9, 12, 15, 16))
     results = _results(inputs, weight_hh, depth_memory is not None, backward, coupled, code, keep)
     return tuple(inputs.new_empty(shape, dtype=dtype) for shape, dtype in zip(*results, strict=True))
 
@@ -234,7 +243,7 @@ def _gradient(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
     filled = [torch.zeros_like(value) if d is None else d for d, value in zip(of, values, strict=True)]
     results = scan_backward(*given, *ctx.options, list(kept), filled)
     wanted = [None if tensor is None else d for tensor, d in zip(given[:8], results, strict=True)]
-    return *wanted, *(None,) * 8
+    return *wanted, *(None,) * 9
 
 
 scan.register_autograd(_gradient, setup_context=_setup_context)

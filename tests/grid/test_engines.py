@@ -329,7 +329,7 @@ def test_an_engine_that_the_environment_names_and_that_cannot_run_the_options_is
     monkeypatch.setenv("ASR_GRID_ENGINE", "cpu")
     for module, reason in (
         (MultidimensionalLSTM(3, 2), "it has no multidimensional LSTM"),
-        (GridLSTM(3, 2, cell="gru"), "it has LSTM cells, not cell='gru'"),
+        (GridLSTM(3, 2, cell="rnn"), "it has LSTM and GRU cells, not cell='rnn'"),
     ):
         with pytest.raises(ValueError, match=f"'cpu', which ASR_GRID_ENGINE names, cannot run this: {reason}"):
             module(torch.zeros(1, 2, 2, 3))
@@ -380,7 +380,8 @@ def test_a_named_engine_that_cannot_run_the_options_is_refused_with_its_reason(m
     ("engine", "options", "dtype", "reason"),
     [
         ("cpu", {}, torch.float64, "it computes in float32 or bfloat16, not in torch.float64"),
-        ("cpu", {"cell": "gru"}, torch.float32, "it has LSTM cells, not cell='gru'"),
+        ("cpu", {"cell": "rnn"}, torch.float32, "it has LSTM and GRU cells, not cell='rnn'"),
+        ("cpu", {"cell": "gru", "depth": "gru"}, torch.float32, "it has no depth='gru'"),
         ("cpu", {"priority": [0]}, torch.float32, "it has no priority of axes"),
         ("triton", {}, torch.float32, "the Triton kernels run on CUDA devices, not on cpu"),
         ("triton", {"axes": 3}, torch.float32, "the Triton kernels scan 1 or 2 axes, not 3"),

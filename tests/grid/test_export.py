@@ -66,7 +66,7 @@ def test_a_module_exported_without_gradients_computes_the_same_and_says_that_it_
     ("make", "options", "can"),
     [
         (GridLSTM, {"engine": "wavefront"}, "can$"),
-        (GridLSTM, {"cell": "gru"}, "can, but not run this: it has LSTM cells, not cell='gru'"),
+        (GridLSTM, {"cell": "rnn"}, "can, but not run this: it has LSTM and GRU cells, not cell='rnn'"),
         (GridLSTM, {"axes": 0, "depth": "lstm"}, "can, but not run this: it has 1 to 8 axes, not 0"),
         (MultidimensionalLSTM, {}, "can, but not run this: it has no multidimensional LSTM"),
     ],

@@ -22,6 +22,7 @@ class Case(NamedTuple):
     bands: int = 1
     gate_inside: bool = False
     coupled: bool = False
+    gru: bool = False
     peepholes: bool = False
     clip: float | None = None
     state: bool = False
@@ -30,7 +31,7 @@ class Case(NamedTuple):
     @property
     def options(self) -> tuple[Any, ...]:
         backward = [reverse for direction in self.directions for reverse in direction]
-        return backward, self.bands, self.gate_inside, self.coupled, self.clip, "cpu"
+        return backward, self.bands, self.gate_inside, self.coupled, self.gru, self.clip, "cpu"
 
     def tensors(self, dtype: torch.dtype = torch.float32) -> list[Tensor | None]:
         """What a scan is given, `inputs` to `depth_memory`, at random."""
@@ -68,11 +69,19 @@ CASES = [
     Case(depth=True),
     Case(sizes=(3, 20, 17), directions=FOUR_WAYS, depth=True, peepholes=True, coupled=True, bands=2, state=True),
     Case(extents=(6,), directions=[(True,)], sizes=(2, 4, 18), depth=True, gate_inside=True, clip=0.3),
+    Case(gru=True),
+    Case(extents=(6,), sizes=(2, 20, 17), directions=[(False,), (True,)], gru=True, state=True),
+    Case(sizes=(3, 20, 17), directions=FOUR_WAYS, gru=True, bands=2, state=True),
 ]
 
 
-def lstm(gates: list[Tensor], memory: Tensor, peephole: Tensor | None, case: Case) -> tuple[Tensor, Tensor]:
+def transform(gates: list[Tensor], memory: Tensor, peephole: Tensor | None, case: Case) -> tuple[Tensor, Tensor]:
     """One transform of a cell: hidden and memory from pre-activations and the arriving memory."""
+    if case.gru:
+        r, z, of_input, of_hidden = gates
+        candidate = (of_input + r.sigmoid() * of_hidden).tanh()
+        memory = (1 - z.sigmoid()) * candidate + z.sigmoid() * memory
+        return memory, memory
     *before, g, o = gates
     at_i_f_o = [0.0] * 3 if peephole is None else list(peephole.view(len(gates) - 1, -1))
     f = (before[-1] + at_i_f_o[-2] * memory).sigmoid()
@@ -105,7 +114,7 @@ def cell_by_cell(case: Case, given: list[Tensor | None], lengths: Tensor) -> tup
             pre = pre + weight_hh[weights] @ torch.cat([h for h, _ in arriving])
             each = pre.view(len(memories), gates, size)
             holes = [None] * len(memories) if peephole is None else peephole[weights].view(len(memories), -1)
-            pairs = [lstm(list(each[n]), memory, holes[n], case) for n, memory in enumerate(memories)]
+            pairs = [transform(list(each[n]), memory, holes[n], case) for n, memory in enumerate(memories)]
             left[at] = pairs
             hidden[(u, *seen, d)] = torch.cat([h for h, _ in pairs[:axes]])
             along_depth[(u, *seen, d)] = pairs[-1]
@@ -228,7 +237,7 @@ def test_nonlinearities_are_exact_to_float32_from_zero_to_saturation(scale: floa
     nothing = torch.zeros(1, 512, 128)
     hidden = scan(
         torch.zeros(1, 1, 1, 1), nothing[..., :1], nothing, bias, None, None, None, None, torch.ones(1, 2).long(),
-        [False, False], 1, False, False, None, "cpu", NOTHING,
+        [False, False], 1, False, False, False, None, "cpu", NOTHING,
     )[0]  # fmt: skip
     i, _, g, o = bias.double().view(2, 4, 64).unbind(1)
     wanted = o.sigmoid() * (i.sigmoid() * g.tanh()).tanh()

@@ -24,6 +24,7 @@ class Problem(NamedTuple):
     bands: int
     gate_inside: bool
     coupled: bool
+    gru: bool
     clip: float | None
 
 
@@ -37,7 +38,7 @@ class _Layer(Structure):
         ("extents", POINTER(c_int64)),
         ("lengths", POINTER(c_int64)),
         ("backward", POINTER(c_uint8)),
-        *((name, c_int32) for name in ("gate_inside", "coupled", "clipped", "depth")),
+        *((name, c_int32) for name in ("gate_inside", "coupled", "gru", "clipped", "depth")),
         ("clip", c_float),
     )
 
@@ -59,6 +60,7 @@ def _layer(problem: Problem, given: Given) -> _Layer:
         (c_uint8 * len(problem.backward))(*problem.backward),
         problem.gate_inside,
         problem.coupled,
+        problem.gru,
         problem.clip is not None,
         depth_memory is not None,
         math.inf if problem.clip is None else problem.clip,

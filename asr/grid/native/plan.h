@@ -18,7 +18,7 @@ struct Layer {
     const int64_t* extents;   // (axes)
     const int64_t* lengths;   // (batch, axes)
     const uint8_t* backward;  // (directions, axes)
-    int32_t gate_inside, coupled, clipped, depth;  // depth: an LSTM along depth, besides those of the axes
+    int32_t gate_inside, coupled, gru, clipped, depth;  // depth: an LSTM along depth, besides those of the axes
     float clip;
 
     int64_t cells() const {

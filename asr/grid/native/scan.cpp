@@ -19,6 +19,7 @@
 namespace grid {
 
 constexpr int LANES = 16;  // hidden units of a block
+constexpr float GREATEST = 3.3895314e38f;  // of bfloat16
 
 inline int64_t rounded_up(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
@@ -161,23 +162,33 @@ Weights<Products> packed(const Layer& layer, const Sizes& sizes, const Parameter
     return weights;
 }
 
-// Activations of WIDTH hidden units along one axis, and what follows from them; gates are LANES numbers apart.
+// Activations of WIDTH hidden units along one axis, and what follows from them; gates are LANES numbers apart. The memory
+// of a GRU is its hidden vector, before that is rounded.
 struct Cell {
-    bool inside, coupled, clipped;
+    bool inside, coupled, gru, clipped;
     float clip;
 
     explicit Cell(const Layer& layer)
-        : inside(layer.gate_inside), coupled(layer.coupled), clipped(layer.clipped), clip(layer.clip) {}
+        : inside(layer.gate_inside), coupled(layer.coupled), gru(layer.gru), clipped(layer.clipped), clip(layer.clip) {}
 
-    Vector clamp(Vector x) const {
-        x = x > clip ? broadcast(clip) : x;
-        return x < -clip ? broadcast(-clip) : x;
+    static Vector clamp(Vector x, float limit) {
+        x = x > limit ? broadcast(limit) : x;
+        return x < -limit ? broadcast(-limit) : x;
     }
 
-    // From pre-activations `gates` (i,) f, g, o: hands the activations to `keep(gate, activation)`, and returns the
-    // hidden vector, and the memory by reference.
+    // From pre-activations `gates` (i,) f, g, o (of a GRU r, z and the candidate's shares of x and of the hidden vectors):
+    // hands the activations to `keep(gate, activation)`, and returns the hidden vector, and the memory by reference.
     template <class Keep>
     Vector forward(const float* gates, Vector arriving, const float* peephole, Vector& memory, Keep keep) const {
+        if (gru) {
+            const Vector r = sigmoid(load(gates)), z = sigmoid(load(gates + LANES)), recurrent = load(gates + 3 * LANES);
+            const Vector n = tanh(load(gates + 2 * LANES) + r * recurrent);
+            keep(0, r);
+            keep(1, z);
+            keep(2, n);
+            keep(3, recurrent);
+            return memory = n + z * (arriving - n);
+        }
         const int first = coupled ? 0 : 1;
         Vector i = load(gates), f = load(gates + first * LANES), o = load(gates + (first + 2) * LANES);
         const Vector g = tanh(load(gates + (first + 1) * LANES));
@@ -188,7 +199,7 @@ struct Cell {
         f = sigmoid(f);
         i = coupled ? 1.0f - f : sigmoid(i);
         memory = f * arriving + i * g;
-        if (clipped) memory = clamp(memory);
+        if (clipped) memory = clamp(memory, clip);
         if (peephole) o += load(peephole + 2 * LANES) * memory;
         o = sigmoid(o);
         if (!coupled) keep(0, i);
@@ -202,6 +213,15 @@ struct Cell {
     template <class Kept, class Number>
     Vector backward(const Kept* gates, Vector arriving, Vector memory, Vector d_hidden, Vector d_memory,
                     const float* peephole, Number* d_gates, float* d_peephole) const {
+        if (gru) {
+            const Vector r = load(gates), z = load(gates + LANES), n = load(gates + 2 * LANES), d = d_hidden + d_memory;
+            const Vector d_n = d * (1.0f - z) * (1.0f - n * n);
+            store(d_gates, d_n * load(gates + 3 * LANES) * r * (1.0f - r));
+            store(d_gates + LANES, d * (arriving - n) * z * (1.0f - z));
+            store(d_gates + 2 * LANES, d_n);
+            store(d_gates + 3 * LANES, d_n * r);
+            return d * z;
+        }
         const Kept* at = gates + (coupled ? 0 : LANES);
         const Vector f = load(at), g = load(at + LANES), o = load(at + 2 * LANES);
         const Vector i = coupled ? 1.0f - f : load(gates);
@@ -320,8 +340,11 @@ class Scan {
 
     void copy_input(int64_t cell, Number* operand) const {
         const X* input = tensors.inputs + cell * layer.input_size;
-        for (int64_t i = 0; i < layer.input_size; i += WIDTH)
-            store(operand + sizes.sent + i, load_part(input + i, std::min<int64_t>(WIDTH, layer.input_size - i)));
+        for (int64_t i = 0; i < layer.input_size; i += WIDTH) {
+            const Vector x = load_part(input + i, std::min<int64_t>(WIDTH, layer.input_size - i));
+            // A GRU has weights of zero: infinite times these was NaN, and the greatest number saturates gates as well.
+            store(operand + sizes.sent + i, layer.gru ? Cell::clamp(x, GREATEST) : x);
+        }
     }
 
     // `hidden` is padded (hidden_size of it real) when it comes from a scan's own rows.

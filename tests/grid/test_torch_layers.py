@@ -1,7 +1,8 @@
-"""LSTM layers of torch.nn on the kernel, under autocast to bfloat16, against the same layers in float64."""
+"""LSTM and GRU layers of torch.nn on the kernel against the same layers in float64."""
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from asr.encoders import StackedRNNEncoder
 from asr.encoders.recurrent import RecurrentStack
-from asr.grid import engines, lstm
+from asr.grid import engines, torch_layers
 from asr.grid.native import build
 from asr.model import CTCModel
 
@@ -35,18 +36,18 @@ def kernel_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
 
     def noted(*arguments: object) -> Tensor:
-        calls.append("lstm_layer")
-        return lstm.lstm_layer(*arguments)  # type: ignore[arg-type]
+        calls.append("recurrent_layer")
+        return torch_layers.recurrent_layer(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("asr.encoders.recurrent.lstm_layer", noted)
+    monkeypatch.setattr("asr.encoders.recurrent.recurrent_layer", noted)
     return calls
 
 
-def outcome(stack: nn.Module, inputs: Tensor, weighting: Tensor) -> dict[str, Tensor]:
-    """The output, and gradients of the input and of all parameters, as float64; under autocast but from float64."""
+def outcome(stack: nn.Module, inputs: Tensor, weighting: Tensor, bfloat16: bool) -> dict[str, Tensor]:
+    """The output, and gradients of the input and of all parameters, as float64."""
     stack.zero_grad()
     inputs = inputs.detach().requires_grad_()
-    output = stack(inputs, LENGTHS) if inputs.dtype == torch.float64 else under_autocast(stack, inputs)
+    output = under_autocast(stack, inputs) if bfloat16 else stack(inputs, LENGTHS)
     (output.to(weighting.dtype) * weighting).sum().backward()
     found = {"output": output, "inputs": inputs.grad, **{name: p.grad for name, p in stack.named_parameters()}}
     return {name: tensor.detach().double() for name, tensor in found.items()}
@@ -55,16 +56,22 @@ def outcome(stack: nn.Module, inputs: Tensor, weighting: Tensor) -> dict[str, Te
 @needs_kernel
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize(("input_size", "hidden_size"), [(24, 17), (40, 48), (33, 70)])
-def test_values_and_gradients_are_as_near_to_float64_as_those_of_nn_lstm(
-    input_size: int, hidden_size: int, bidirectional: bool, kernel_calls: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_values_and_gradients_are_as_near_to_float64_as_those_of_torch_nn(
+    cell: Any,
+    input_size: int,
+    hidden_size: int,
+    bidirectional: bool,
+    kernel_calls: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stack = RecurrentStack(input_size, hidden_size, 2, bidirectional=bidirectional, layer_norm=False)
+    stack = RecurrentStack(input_size, hidden_size, 2, cell, bidirectional=bidirectional, layer_norm=False)
     inputs, weighting = frames(input_size), torch.randn(len(LENGTHS), 30, stack.output_size)
-    truth = outcome(copy.deepcopy(stack).double(), inputs.double(), weighting.double())
-    ours = outcome(stack, inputs, weighting)
+    truth = outcome(copy.deepcopy(stack).double(), inputs.double(), weighting.double(), bfloat16=False)
+    ours = outcome(stack, inputs, weighting, bfloat16=True)
     assert len(kernel_calls) == 2
     monkeypatch.setenv(engines.OVERRIDE, "wavefront")
-    theirs = outcome(stack, inputs, weighting)
+    theirs = outcome(stack, inputs, weighting, bfloat16=True)
     assert len(kernel_calls) == 2
     for name, value in truth.items():
         error, allowed = (ours[name] - value).norm(), 1.5 * (theirs[name] - value).norm()
@@ -73,8 +80,24 @@ def test_values_and_gradients_are_as_near_to_float64_as_those_of_nn_lstm(
 
 
 @needs_kernel
-def test_padding_has_no_influence_and_zeros_come_out_there(kernel_calls: list[str]) -> None:
-    stack, inputs = RecurrentStack(6, 20, 2, bidirectional=True), frames(6)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_gru_layers_are_torchs_in_float32_too(
+    bidirectional: bool, kernel_calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = RecurrentStack(33, 70, 2, "gru", bidirectional=bidirectional, layer_norm=False)
+    inputs, weighting = frames(33), torch.randn(len(LENGTHS), 30, stack.output_size)
+    ours = outcome(stack, inputs, weighting, bfloat16=False)
+    assert len(kernel_calls) == 2
+    monkeypatch.setenv(engines.OVERRIDE, "wavefront")
+    theirs = outcome(stack, inputs, weighting, bfloat16=False)
+    assert len(kernel_calls) == 2
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@needs_kernel
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_padding_has_no_influence_and_zeros_come_out_there(cell: Any, kernel_calls: list[str]) -> None:
+    stack, inputs = RecurrentStack(6, 20, 2, cell, bidirectional=True), frames(6)
     expected = under_autocast(stack, inputs)
     for utterance, length in enumerate(LENGTHS.tolist()):
         with torch.autocast("cpu", torch.bfloat16):
@@ -87,26 +110,28 @@ def test_padding_has_no_influence_and_zeros_come_out_there(kernel_calls: list[st
 
 
 @needs_kernel
-def test_padding_gets_no_gradient_and_gives_none(kernel_calls: list[str]) -> None:
-    stack, inputs = RecurrentStack(6, 20, 1, bidirectional=True, layer_norm=False), frames(6).requires_grad_()
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_padding_gets_no_gradient_and_gives_none(cell: Any) -> None:
+    stack, inputs = RecurrentStack(6, 20, 1, cell, bidirectional=True, layer_norm=False), frames(6).requires_grad_()
     ones = torch.ones(len(LENGTHS), 30, stack.output_size)
     real = (torch.arange(30) < LENGTHS[:, None])[..., None]
     with torch.autocast("cpu", torch.bfloat16):
-        output = lstm.lstm_layer(inputs, LENGTHS, stack.forwards[0], stack.backwards[0])
+        output = torch_layers.recurrent_layer(inputs, LENGTHS, stack.forwards[0], stack.backwards[0])
     of_all = torch.autograd.grad(output, [inputs, *stack.parameters()], ones.bfloat16(), retain_graph=True)
     of_real = torch.autograd.grad(output, [inputs, *stack.parameters()], (ones * real).bfloat16())
     assert all(a.equal(b) for a, b in zip(of_all, of_real, strict=True))
     assert not (of_all[0] * ~real).any()
 
 
-def test_without_autocast_and_with_other_cells_and_types_the_kernel_is_not_asked(kernel_calls: list[str]) -> None:
+def test_with_other_cells_and_types_and_lstm_in_float32_the_kernel_is_not_asked(kernel_calls: list[str]) -> None:
     inputs = frames(6)
     RecurrentStack(6, 8, 2, bidirectional=True)(inputs, LENGTHS)
-    RecurrentStack(6, 8, 1).double()(inputs.double(), LENGTHS)
-    for cell in ("gru", "rnn"):
-        under_autocast(RecurrentStack(6, 8, 1, cell), inputs)
+    for cell in ("lstm", "gru"):
+        RecurrentStack(6, 8, 1, cell).double()(inputs.double(), LENGTHS)
+    under_autocast(RecurrentStack(6, 8, 1, "rnn"), inputs)
     with torch.autocast("cpu", torch.float16):
-        assert not lstm.kernel_is_faster(inputs, nn.LSTM(6, 8))
+        assert not torch_layers.kernel_is_faster(inputs, nn.LSTM(6, 8))
+        assert not torch_layers.kernel_is_faster(inputs, nn.GRU(6, 8))
     assert not kernel_calls
 
 
@@ -131,7 +156,7 @@ def test_where_the_kernel_is_not_there_or_not_chosen_nn_lstm_takes_over(
 @pytest.mark.parametrize("length", [0, 31])
 def test_a_length_that_is_no_frame_count_is_refused(length: int) -> None:
     with pytest.raises(ValueError, match=f"lengths must be between 1 and the extent 30 along axis 0, got {length} in"):
-        lstm.lstm_layer(frames(6), torch.tensor([30, 30, length, 2]), nn.LSTM(6, 8))
+        torch_layers.recurrent_layer(frames(6), torch.tensor([30, 30, length, 2]), nn.LSTM(6, 8))
 
 
 def train(model: CTCModel, bfloat16: bool) -> float:
