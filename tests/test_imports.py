@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIGHTNING = {"lightning", "pytorch_lightning", "lightning_fabric"}
 LAYERS = (
-    {"allocation", "errors", "files", "randomness", "number_words", "text", "provenance", "config"},
+    {"cpu", "errors", "files", "randomness", "number_words", "text", "provenance", "config"},
     {"grid"},
     {"encoders", "data", "lm"},
     {"model"},

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from asr.allocation import keep_freed_memory
 from asr.bench.timing import Timing, interleave
+from asr.cpu import flushed_denormals, keep_freed_memory
 from asr.experiment import read_experiment
 from asr.files import write_json
 from asr.model import CTCModel, build_encoder
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str]) -> int:
     paths = list(dict.fromkeys(options.configurations))
     turns = len(paths) * len(options.precision) * (options.rounds + 2)
     try:
-        with tqdm(total=turns, unit="turn", disable=None) as bar:
+        with flushed_denormals(), tqdm(total=turns, unit="turn", disable=None) as bar:
             rows = measure(paths, options.precision, batch, options.rounds, lambda case: bar.update())
     finally:
         torch.set_num_threads(before)

@@ -18,8 +18,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
-from asr.allocation import keep_freed_memory
 from asr.config import config_chain
+from asr.cpu import flushed_denormals, keep_freed_memory
 from asr.data.datamodule import SpeechDataModule
 from asr.errors import InputError
 from asr.model import load_model
@@ -336,7 +336,8 @@ def main(arguments: Sequence[str]) -> int:
     quiet_lightning()
     keep_freed_memory()
     try:
-        FitCLI(arguments).train()
+        with flushed_denormals():
+            FitCLI(arguments).train()
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         return interruption.exit_code

@@ -1,17 +1,18 @@
-"""Large blocks are reused and not mapped anew, measured by the page faults of a process."""
+"""Large blocks are reused and not mapped anew, by a process's page faults; for a while numbers near zero are zero."""
 
 import os
 import subprocess
 import sys
 
 import pytest
+import torch
 
-from asr.allocation import CHOSEN_BY_USER, keep_freed_memory
+from asr.cpu import CHOSEN_BY_USER, flushed_denormals, keep_freed_memory
 
 FAULTS = """
 import resource, sys
 import torch
-from asr.allocation import keep_freed_memory
+from asr.cpu import keep_freed_memory
 
 print(keep_freed_memory() if sys.argv[1] == "keep" else False)
 def touch():
@@ -51,5 +52,13 @@ def test_who_chose_an_allocator_keeps_it(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_system_without_glibc_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in UNSET.keys() ^ os.environ.keys():
         monkeypatch.delenv(name)
-    monkeypatch.setattr("asr.allocation.ctypes.CDLL", lambda name: object())
+    monkeypatch.setattr("asr.cpu.ctypes.CDLL", lambda name: object())
     assert not keep_freed_memory()
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor always computes with denormal numbers")
+def test_numbers_near_zero_are_zero_as_long_as_it_is_asked_for() -> None:
+    small = torch.tensor([1e-30])
+    with flushed_denormals():
+        assert not (small * 1e-10).any()
+    assert (small * 1e-10).all()
