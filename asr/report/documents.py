@@ -178,7 +178,7 @@ def _best_dev_rate(file: Path) -> str:
 
 def _rate_and_epoch(file: Path, seconds: float) -> str:
     """The lowest WER on dev of the epochs that had ended by a time of training, and the last of these."""
-    ended = [(epoch, rate) for epoch, end, rate in _dev_rates(file) if end <= seconds]
+    ended = [(epoch, rate) for epoch, end, rate in _dev_rates(file) if round(end, 1) <= seconds]  # as run.json has it
     return f"{percent(min(rate for _, rate in ended))} (epoch {ended[-1][0]})" if ended else UNKNOWN
 
 

@@ -176,13 +176,13 @@ def test_the_list_of_several_trainings_ends_with_their_time_together(run, tmp_pa
 
 
 def test_the_list_compares_within_the_time_of_the_shortest_training(run, tmp_path, capsys):
-    log = "epoch,seconds,val_wer\n1,20.0,0.5\n2,40.0,\n3,61.0,0.25\n4,61.5,0.125\n"
-    write_text(run / "metrics.csv", log)  # of 61.0 seconds: the fourth epoch ended later
+    log = "epoch,seconds,val_wer\n1,20.0,0.5\n2,40.0,\n3,61.04,0.25\n"
+    write_text(run / "metrics.csv", log)  # of 61.0 seconds, which are rounded
     slow = Path(shutil.copytree(run, tmp_path / "slow"))
     write_json(slow / "run.json", read_json(run / "run.json") | {"training_seconds": 3600.0})
-    write_text(slow / "metrics.csv", log.replace("61.0,0.25", "61.01,0.25"))
+    write_text(slow / "metrics.csv", log.replace("61.04,0.25", "61.1,0.25"))
     none = Path(shutil.copytree(slow, tmp_path / "none"))
-    write_text(none / "metrics.csv", "epoch,seconds,val_wer\n1,61.01,0.5\n")
+    write_text(none / "metrics.csv", "epoch,seconds,val_wer\n1,61.1,0.5\n")
     assert main(["results", "list", str(run), str(slow), str(none), "--same-time", "--markdown"]) == 0
     heading, _, *rows = [line.strip("|").split("|")[-1].strip() for line in capsys.readouterr().out.splitlines()]
     assert heading == "best dev WER within 0:01:01"
