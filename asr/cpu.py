@@ -9,6 +9,7 @@ import torch
 
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
+M_MMAP_MAX = -4
 LARGEST = 2**31 - 1
 """mallopt takes a C int: blocks above it are still mapped, and what is free above it at the heap's end given back."""
 CHOSEN_BY_USER = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
@@ -32,17 +33,19 @@ def keep_freed_memory() -> bool:
         mallopt = library.mallopt
     except (OSError, AttributeError, TypeError):  # TypeError: Windows has no library without a name
         return False
-    return all(mallopt(option, LARGEST) == 1 for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD))
+    mapped = mallopt(M_MMAP_THRESHOLD, LARGEST) or mallopt(M_MMAP_MAX, 0)  # old versions refuse such a threshold
+    return bool(mapped and mallopt(M_TRIM_THRESHOLD, LARGEST))
 
 
 @contextlib.contextmanager
 def flushed_denormals() -> Iterator[None]:
     """Numbers below 1.2e-38 are taken for zero, where the processor can: it is many times slower with them.
 
-    Holds for this thread and those that it starts.
+    Holds for this thread, and for those that it starts also afterwards.
     """
+    before = not (torch.tensor([1e-30]) * 1e-10).any()
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(bool(before))

@@ -7,11 +7,13 @@ import sys
 import pytest
 import torch
 
+from asr.cli import main
 from asr.cpu import CHOSEN_BY_USER, flushed_denormals, keep_freed_memory
 
 FAULTS = """
 import resource, sys
 import torch
+from asr.cli import main
 from asr.cpu import keep_freed_memory
 
 print(keep_freed_memory() if sys.argv[1] == "keep" else False)
@@ -61,4 +63,23 @@ def test_numbers_near_zero_are_zero_as_long_as_it_is_asked_for() -> None:
     small = torch.tensor([1e-30])
     with flushed_denormals():
         assert not (small * 1e-10).any()
+        with flushed_denormals():
+            pass
+        assert not (small * 1e-10).any()
     assert (small * 1e-10).all()
+
+
+def test_fit_keeps_memory_and_flushes_denormals(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    class Training:
+        def __init__(self, arguments: list[str]) -> None:
+            seen.append(arguments)
+
+        def train(self) -> None:
+            seen.append(bool((torch.tensor([1e-30]) * 1e-10).any()))
+
+    monkeypatch.setattr("asr.training.command.FitCLI", Training)
+    monkeypatch.setattr("asr.training.command.keep_freed_memory", lambda: seen.append("memory"))
+    assert main(["fit", "-c", "some.yaml"]) == 0
+    assert seen == ["memory", ["-c", "some.yaml"], False]
