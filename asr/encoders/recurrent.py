@@ -20,9 +20,9 @@ class RecurrentStack(nn.Module):
 
     Each direction of each layer is a torch.nn module of its own, and the backward one runs on input that is reversed
     within each utterance's length. So it starts at the last real frame, as with packed sequences, but stays on the
-    fast paths of oneDNN and cuDNN, which packed sequences leave (on a CPU at more than twice the time). On a CPU, GRU
-    layers, and LSTM layers under autocast to bfloat16, run on the C++ kernel of the Grid LSTM where it can be built
-    (`asr.grid.torch_layers`).
+    fast paths of oneDNN and cuDNN, which packed sequences leave (on a CPU at more than twice the time). LSTM and GRU
+    layers under autocast to bfloat16 on a CPU run on the C++ kernel of the Grid LSTM where it can be built
+    (`asr.grid.torch_layers`), and so without hooks and second derivatives.
 
     Args:
         input_size: C.

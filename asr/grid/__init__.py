@@ -10,7 +10,7 @@ schedule                            the order of the cells
 recurrence, cells                   the loop over steps and its gradient, a step's elementwise part: the usual cells
 stack                               all layers in one such loop
 recorded                            the same for all other options, with the gradient left to autograd
-lstm                                layers of torch.nn.LSTM on the C++ kernel, in bfloat16
+torch_layers                        layers of torch.nn.LSTM and torch.nn.GRU on the C++ kernel, in bfloat16
 """
 
 from asr.grid.grid_lstm import GridLSTM

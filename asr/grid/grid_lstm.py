@@ -204,7 +204,8 @@ class GridLSTM(nn.Module):
                 axes=0 always None; with bands the extent of the tensor along the last axis, which they divide.
             state: what enters at each scan's first cells along the first axis, as an earlier call returned it; None is
                 zeros. A long input in pieces along the first axis, if that is scanned forward alone, gives what it
-                gives as one piece; but recurrent dropout draws its masks anew in every call.
+                gives as one piece, to the rounding of the state; but recurrent dropout draws its masks anew in every
+                call.
 
         Returns:
             The output (B, *extents, output_size), zero at padded cells, and the state that leaves the last real cells

@@ -80,21 +80,6 @@ def test_values_and_gradients_are_as_near_to_float64_as_those_of_torch_nn(
 
 
 @needs_kernel
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_gru_layers_are_torchs_in_float32_too(
-    bidirectional: bool, kernel_calls: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stack = RecurrentStack(33, 70, 2, "gru", bidirectional=bidirectional, layer_norm=False)
-    inputs, weighting = frames(33), torch.randn(len(LENGTHS), 30, stack.output_size)
-    ours = outcome(stack, inputs, weighting, bfloat16=False)
-    assert len(kernel_calls) == 2
-    monkeypatch.setenv(engines.OVERRIDE, "wavefront")
-    theirs = outcome(stack, inputs, weighting, bfloat16=False)
-    assert len(kernel_calls) == 2
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-
-
-@needs_kernel
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_padding_has_no_influence_and_zeros_come_out_there(cell: Any, kernel_calls: list[str]) -> None:
     stack, inputs = RecurrentStack(6, 20, 2, cell, bidirectional=True), frames(6)
@@ -123,10 +108,10 @@ def test_padding_gets_no_gradient_and_gives_none(cell: Any) -> None:
     assert not (of_all[0] * ~real).any()
 
 
-def test_with_other_cells_and_types_and_lstm_in_float32_the_kernel_is_not_asked(kernel_calls: list[str]) -> None:
+def test_without_autocast_and_with_other_cells_and_types_the_kernel_is_not_asked(kernel_calls: list[str]) -> None:
     inputs = frames(6)
-    RecurrentStack(6, 8, 2, bidirectional=True)(inputs, LENGTHS)
     for cell in ("lstm", "gru"):
+        RecurrentStack(6, 8, 2, cell, bidirectional=True)(inputs, LENGTHS)
         RecurrentStack(6, 8, 1, cell).double()(inputs.double(), LENGTHS)
     under_autocast(RecurrentStack(6, 8, 1, "rnn"), inputs)
     with torch.autocast("cpu", torch.float16):

@@ -779,9 +779,11 @@ template <class Products>
 std::vector<Weights<Products>> all_packed(const Layer& layer, const Sizes& sizes, const Parameters& given, bool ahead,
                                           bool back, int threads) {
     std::vector<Weights<Products>> weights(layer.directions * layer.bands);
+    Failure failure;
 #pragma omp parallel for num_threads(threads)
-    for (size_t set = 0; set < weights.size(); ++set) 
-        weights[set] = packed<Products>(layer, sizes, given, set, ahead, back);
+    for (size_t set = 0; set < weights.size(); ++set)
+        failure.watch([&] { weights[set] = packed<Products>(layer, sizes, given, set, ahead, back); });
+    failure.rethrow();
     return weights;
 }
 
