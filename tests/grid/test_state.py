@@ -64,7 +64,7 @@ def test_pieces_of_any_size_give_what_one_piece_gives(
 @pytest.mark.parametrize("products", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"depth": "lstm", "bidirectional": FREQUENCY}, {"axes": 1}, {"bands": 2, "peepholes": True}],
+    [{}, {"depth": "lstm", "bidirectional": FREQUENCY}, {"axes": 1}, {"bands": 2, "peepholes": True}, {"cell": "gru"}],
     ids=str,
 )
 def test_pieces_on_the_kernel_give_what_one_piece_gives(options: dict[str, Any], products: torch.dtype) -> None:
