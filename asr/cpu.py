@@ -43,9 +43,9 @@ def flushed_denormals() -> Iterator[None]:
 
     Holds for this thread, and for those that it starts also afterwards.
     """
-    before = not (torch.tensor([1e-30]) * 1e-10).any()
+    before = not bool(torch.tensor([1e-30]) * 1e-10)
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(bool(before))
+        torch.set_flush_denormal(before)

@@ -13,7 +13,6 @@ from asr.cpu import CHOSEN_BY_USER, flushed_denormals, keep_freed_memory
 FAULTS = """
 import resource, sys
 import torch
-from asr.cli import main
 from asr.cpu import keep_freed_memory
 
 print(keep_freed_memory() if sys.argv[1] == "keep" else False)
@@ -27,6 +26,13 @@ for _ in range(10):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 UNSET = {name: value for name, value in os.environ.items() if not name.startswith(CHOSEN_BY_USER)}
+
+
+@pytest.fixture
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has chosen an allocator."""
+    for name in os.environ.keys() - UNSET.keys():
+        monkeypatch.delenv(name)
 
 
 def faults(mode: str, **environment: str) -> tuple[bool, int]:
@@ -44,16 +50,12 @@ def test_large_blocks_are_mapped_once() -> None:
     assert count < 100 < released[1]
 
 
-def test_who_chose_an_allocator_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in UNSET.keys() ^ os.environ.keys():
-        monkeypatch.delenv(name)
+def test_who_chose_an_allocator_keeps_it(unset: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
     assert not keep_freed_memory()
 
 
-def test_a_system_without_glibc_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in UNSET.keys() ^ os.environ.keys():
-        monkeypatch.delenv(name)
+def test_a_system_without_glibc_is_left_as_it_is(unset: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asr.cpu.ctypes.CDLL", lambda name: object())
     assert not keep_freed_memory()
 

@@ -135,8 +135,8 @@ def main(arguments: Sequence[str]) -> int:
     source = {"machine": cpu_model(), "torch": torch.__version__, "commit": commit(), "freed_memory_kept": kept}
     print(table(rows))
     freed = "kept" if kept else "left to malloc"
-    print(f"\n{batch.utterances} utterances of up to {batch.frames} frames, {options.threads} thread(s)", end="; ")
-    print(f"freed memory is {freed}")
+    size = f"{batch.utterances} utterances of up to {batch.frames} frames"
+    print(f"\n{size}, {options.threads} thread(s); freed memory is {freed}")
     print(f"{source['machine']}, torch {source['torch']}, commit {source['commit']}")
     if options.json:
         write_json(options.json, [{**asdict(row), **source} for row in rows])

@@ -17,7 +17,7 @@ import itertools
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from asr.errors import InputError
@@ -107,9 +107,11 @@ def main(arguments: Sequence[str]) -> int:
     if options.action == "list":
         runs = [Path(run) for run in options.run]
         headings: tuple[str, ...] = HEADINGS
-        rows = [*map(_listed, runs), *_summed(runs)]
+        rows = [_listed(run) for run in runs]
+        seconds = {run: _training_seconds(run) for run in runs}
+        rows += _summed([seconds[run] for run in runs])
         if options.same_time:
-            shortest = min(_training_seconds(run) for run in runs)
+            shortest = _shortest(seconds)
             headings = (*HEADINGS, f"best dev WER within {duration(shortest)}")
             within = [_rate_and_epoch(run / METRICS, shortest) for run in runs]
             rows = [(*row, cell) for row, cell in itertools.zip_longest(rows, within, fillvalue="")]
@@ -150,24 +152,32 @@ def _listed(run: Path) -> tuple[str, ...]:
     )
 
 
-def _summed(runs: Sequence[Path]) -> list[tuple[str, ...]]:
-    """A row for what several trainings took together, of runs whose times are all known."""
-    records = [read_json(run / "run.json") if (run / "run.json").exists() else {} for run in runs]
-    seconds = [record.get("training_seconds") for record in records]
-    if len(seconds) < 2 or None in seconds:
+def _training_seconds(run: Path) -> float | None:
+    """How long a run was trained, where that is known."""
+    record = read_json(run / "run.json") if (run / "run.json").exists() else {}
+    seconds: float | None = record.get("training_seconds")
+    return seconds
+
+
+def _summed(seconds: Sequence[float | None]) -> list[tuple[str, ...]]:
+    """A row for what several trainings took together, where all times are known."""
+    known = [time for time in seconds if time is not None]
+    if len(seconds) < 2 or len(known) < len(seconds):
         return []
-    cells = dict.fromkeys(HEADINGS, "") | {"run": "all", "training time": duration(sum(seconds))}
+    cells = dict.fromkeys(HEADINGS, "") | {"run": "all", "training time": duration(sum(known))}
     return [tuple(cells.values())]
 
 
-def _training_seconds(run: Path) -> float:
-    """How long a run was trained."""
-    file = run / "run.json"
-    record = read_json(file) if file.exists() else {}
-    seconds = record.get("training_seconds") if isinstance(record, dict) else None
-    if not isinstance(seconds, int | float):
-        raise InputError(f"{run}: {file.name} has no training_seconds, so there is no time to compare at")
-    return float(seconds)
+def _shortest(seconds: Mapping[Path, float | None]) -> float:
+    """The time of the run that was trained shortest.
+
+    Raises:
+        InputError: a time is not known.
+    """
+    for run, time in seconds.items():
+        if time is None:
+            raise InputError(f"{run}: run.json has no training_seconds, so there is no time to compare at")
+    return min(time for time in seconds.values() if time is not None)
 
 
 def _best_dev_rate(file: Path) -> str:
