@@ -197,6 +197,7 @@ def _figure(
         x=0.02,
     )
     _draw_bars(right.subplots(), [one.name for one in heard], counts, by_family)
+    right.legend(loc="outside lower center", frameon=False)
     return figure
 
 
@@ -281,4 +282,3 @@ def _draw_bars(ax: Axes, names: Sequence[str], counts: Sequence[Mapping[str, Err
     ax.set_xlabel("word error rate in % (errors/words said)")
     kind = "family of voices" if by_family else "speaker"
     ax.set_title(f"errors by {kind}\n(shorter bars are better)", loc="left", fontweight="bold")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False)

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.text import Text
 
 from asr.decode.hypotheses import Hypothesis, read_hypotheses
@@ -55,6 +56,18 @@ def test_a_missed_word_stands_in_brackets(two_runs, tmp_path):
     write_json(tmp_path / "run" / "scores.json", {**scores, "manifest": str(manifest)})
     written = texts(comparison_figure(read_runs([tmp_path / "run"]), "test-000"))
     assert ("[CCCC]", WRONG) in written
+
+
+def test_the_names_of_three_models_are_inside_the_picture(two_runs, tmp_path):
+    runs = [tmp_path / f"a_model_with_a_long_name-seed{seed}" for seed in range(3)]
+    for run in runs:
+        shutil.copytree(two_runs[0], run)
+    figure = comparison_figure(read_runs(runs))
+    figure.draw_without_rendering()
+    [legend] = figure.findobj(Legend)
+    assert [text.get_text() for text in legend.get_texts()] == [run.name for run in runs]
+    corners = legend.get_window_extent().corners()
+    assert all(figure.bbox.contains(x, y) for x, y in corners), corners
 
 
 def test_bars_are_labelled_with_the_counts_of_scores_json(two_runs):
