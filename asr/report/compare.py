@@ -65,7 +65,12 @@ class Comparison:
             "runs": runs,
             "models": [asdict(rates) for rates in self.evidence.systems if len(rates.runs) > 1],
             "comparisons": [asdict(pair) for pair in self.evidence.pairs],
-            "settings": {**asdict(self.evidence.settings), "blocks": kind, "number_of_blocks": number},
+            "settings": {
+                **asdict(self.evidence.settings),
+                "blocks": kind,
+                "number_of_blocks": number,
+                "equal_blocks": self.evidence.equal_blocks,
+            },
             "statements": list(self.statements),
             "notes": list(self.notes),
         }

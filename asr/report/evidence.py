@@ -113,6 +113,7 @@ class Evidence:
     Args:
         settings: how they were made.
         blocks: number of blocks, and "speakers" or "utterances".
+        equal_blocks: as how many of equal size they count, by their words.
         blocks_reason: why they are utterances where speakers were wanted; else "".
         runs: every run that has intervals, by itself.
         systems: models with several runs, in the place of which their mean is compared, and single runs.
@@ -122,6 +123,7 @@ class Evidence:
 
     settings: Settings
     blocks: tuple[int, str]
+    equal_blocks: float
     blocks_reason: str
     runs: tuple[Rates, ...]
     systems: tuple[Rates, ...]
@@ -151,7 +153,7 @@ def weigh(rescored: Sequence[Rescored], systems: Sequence[System], settings: Set
     ]
     alone = [System(one.run.name, (one.run,)) for one in rescored if one.run.path in scores]
     if not scores:
-        return Evidence(settings, (0, settings.blocks), "", (), (), (), tuple(missing))
+        return Evidence(settings, (0, settings.blocks), 0.0, "", (), (), (), tuple(missing))
     utterances = {path: sorted(found.utterances, key=lambda one: one.id) for path, found in scores.items()}
     blocks, reason = _blocks(list(utterances.values()), settings.blocks)
     measured = _Measured.of(utterances, [*alone, *whole], blocks, settings)
@@ -160,6 +162,7 @@ def weigh(rescored: Sequence[Rescored], systems: Sequence[System], settings: Set
     return Evidence(
         settings,
         (blocks.number, blocks.kind),
+        measured.words.equal_blocks,
         reason,
         tuple(rates[: len(alone)]),
         tuple(rates[len(alone) :]),

@@ -129,11 +129,11 @@ def explanations(evidence: Evidence) -> list[str]:
 
 def _of_abstaining(evidence: Evidence) -> list[str]:
     """Why tests have no vote."""
-    lines, number, (blocks, kind) = [], len(evidence.pairs), evidence.blocks
+    lines, number, kind = [], len(evidence.pairs), evidence.blocks[1]
     least = evidence.pairs[0].words.least_p  # the same for all: they see the same draws
     if least is not None and any("bootstrap" in pair.abstaining for pair in evidence.pairs):
-        few_blocks = least == 2.0 ** (1 - blocks)
-        what = f"{blocks} {kind}" if few_blocks else f"{evidence.pairs[0].words.draws:,} draws"
+        few_blocks = least == 2.0 ** (1 - evidence.pairs[0].words.equal_blocks)
+        what = _blocks(evidence) if few_blocks else f"{evidence.pairs[0].words.draws:,} draws"
         corrected = f" ({number * least:.4g} corrected for {number} comparisons)" if number > 1 else ""
         other = f"; --blocks utterances draws utterances in the place of {kind}" if kind == "speakers" else ""
         hint = other if few_blocks else "; --draws takes more"
@@ -148,6 +148,14 @@ def _of_abstaining(evidence: Evidence) -> list[str]:
     return lines
 
 
+def _blocks(evidence: Evidence) -> str:
+    """Their number, and as how many they count where that is noticeably less."""
+    number, kind = evidence.blocks
+    if evidence.equal_blocks > 0.8 * number:
+        return f"{number:,} {kind}"
+    return f"{number:,} {kind} of such unequal size that they count as {evidence.equal_blocks:.1f}"
+
+
 def _of_intervals(evidence: Evidence) -> str:
     number, kind = evidence.blocks
     settings = evidence.settings
@@ -156,8 +164,8 @@ def _of_intervals(evidence: Evidence) -> str:
     found = f"Intervals: percentile bootstrap over {number:,} {kind}, {settings.draws:,} draws, seed {settings.seed}"
     if evidence.blocks_reason:
         found += f"; over utterances and not speakers, for {evidence.blocks_reason}"
-    if number < FEW_BLOCKS:
-        found += f". {number} {kind} are few: such intervals are too narrow"
+    if round(evidence.equal_blocks) < FEW_BLOCKS:
+        found += f". {_blocks(evidence)} are few: such intervals are too narrow"
     if any(len(rates.runs) > 1 for rates in evidence.systems):
         found += ". The interval in the row of a mean is Student's, over its runs"
     return f"{found}."

@@ -3,12 +3,15 @@
 A recogniser is judged by a sample of utterances. The percentile bootstrap (Efron 1979; for error rates Bisani and Ney
 2004) draws test sets of as many blocks with replacement from the blocks there are, and looks at how the rate varies. A
 block is an utterance or, where speakers are known, all utterances of a speaker: errors of one voice belong together,
-and an interval over utterances would be too narrow. Draws are a function of the seed and of the number of blocks, so
-that systems, and words and characters, see the same ones.
+and an interval over utterances would be too narrow. Blocks of unequal size prove as little as a smaller number of equal
+ones, (sum of sizes)^2 / sum of squares (Kish 1965, for weights): a test set of three voices and a few words each of
+sixty others counts as about three. Draws are a function of the seed and of the number of blocks, so that systems, and
+words and characters, see the same ones.
 
 `mapsswe` is the other test of a difference; how a model varies with its seed is in `asr.score.seeds`.
 """
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,6 +29,7 @@ __all__ = [
     "PairedDifference",
     "Resampling",
     "blocks_of",
+    "equal_number",
     "holm",
     "interval",
     "mapsswe",
@@ -35,7 +39,7 @@ __all__ = [
 DRAWS = 10_000
 LEVEL = 0.95
 FEW_BLOCKS = 20
-"""Below this many blocks a percentile interval is noticeably too narrow, and is said to be of few."""
+"""Below this many equal blocks a percentile interval is noticeably too narrow, and is said to be of few."""
 CHUNK = 1 << 21
 """Drawn indices held in memory at once (16 MB)."""
 
@@ -87,8 +91,10 @@ class PairedDifference:
         probability: share of draws in which the first makes fewer errors, those in which both make as many counting
             half (Bisani and Ney's probability of improvement).
         p: two-sided p-value of "there is no difference": 1 minus the level at which the interval has 0 at its edge,
-            2 (1 + draws on the rarer side of 0, and on it) / (1 + draws), at most 1. It is not below 2 / 2^blocks, the
-            probability that all blocks agree by chance: few blocks prove nothing. None for a single block.
+            2 (1 + draws on the rarer side of 0, and on it) / (1 + draws), at most 1. It is not below
+            2 / 2^equal_blocks, the probability that so many agree by chance: few blocks prove nothing. None for a
+            single block.
+        equal_blocks: as how many of equal size the blocks count, rounded up.
     """
 
     difference: float
@@ -99,15 +105,25 @@ class PairedDifference:
     draws: int
     probability: float
     p: float | None
+    equal_blocks: int
 
     @property
     def least_p(self) -> float | None:
         """The smallest `p` that so many blocks and draws can give; None for a single block."""
-        return _least_p(self.blocks, self.draws) if self.blocks > 1 else None
+        return _least_p(self.equal_blocks, self.draws) if self.blocks > 1 else None
 
 
-def _least_p(blocks: int, draws: int) -> float:
-    return max(2 / (1 + draws), 2.0 ** (1 - blocks))
+def _least_p(equal_blocks: int, draws: int) -> float:
+    return max(2 / (1 + draws), 2.0 ** (1 - equal_blocks))
+
+
+def equal_number(sizes: Floats) -> float:
+    """As how many of equal size blocks of these sizes (K,) count: (sum of sizes)^2 / sum of squares (Kish 1965).
+
+    >>> equal_number(np.array([5.0, 5.0, 5.0])), round(equal_number(np.array([30.0, 30.0, 1.0, 1.0])), 2)
+    (3.0, 2.13)
+    """
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def blocks_of(speakers: Sequence[str | None]) -> Blocks:
@@ -178,11 +194,13 @@ class Resampling:
         rates: (S,) on the test set itself.
         drawn: (S, D) on the drawn ones whose references have words.
         blocks: number of blocks.
+        equal_blocks: as how many of equal size they count.
     """
 
     rates: Floats
     drawn: Floats
     blocks: int
+    equal_blocks: float
 
     @classmethod
     def of(
@@ -211,12 +229,12 @@ class Resampling:
         totals = columns.sum(axis=0)
         drawn = resampled_sums(sums, draws, seed)
         drawn = drawn[drawn[:, -1] > 0]
-        return cls(totals[:-1] / totals[-1], (drawn[:, :-1] / drawn[:, -1:]).T, number)
+        return cls(totals[:-1] / totals[-1], (drawn[:, :-1] / drawn[:, -1:]).T, number, equal_number(sums[:, -1]))
 
     def means(self, groups: Sequence[Sequence[int]]) -> "Resampling":
         """Groups of systems, each as one system with the mean of their rates."""
         rates, drawn = (np.array([of[list(group)].mean(axis=0) for group in groups]) for of in (self.rates, self.drawn))
-        return Resampling(rates, drawn, self.blocks)
+        return Resampling(rates, drawn, self.blocks, self.equal_blocks)
 
     def interval(self, system: int, level: float = LEVEL) -> Interval:
         """The rate of a system."""
@@ -230,6 +248,7 @@ class Resampling:
         below, above = int((drawn < 0).sum()), int((drawn > 0).sum())
         ties = drawn.size - below - above
         p = 2 * (1 + min(below, above) + ties) / (1 + drawn.size)
+        equal_blocks = math.ceil(self.equal_blocks - 1e-6)
         return PairedDifference(
             float(self.rates[first] - self.rates[second]),
             lower,
@@ -238,7 +257,8 @@ class Resampling:
             self.blocks,
             drawn.size,
             (below + ties / 2) / drawn.size,
-            min(1.0, max(p, _least_p(self.blocks, drawn.size))) if self.blocks > 1 else None,
+            min(1.0, max(p, _least_p(equal_blocks, drawn.size))) if self.blocks > 1 else None,
+            equal_blocks,
         )
 
     def _ends(self, drawn: Floats, level: float) -> tuple[float | None, float | None]:

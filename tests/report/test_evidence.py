@@ -110,7 +110,7 @@ def test_systems_that_hardly_differ_are_not_told_apart(make, compare):
 
 
 def difference(p, blocks=50, draws=1000):
-    return PairedDifference(-0.1, -0.2, -0.01, 0.95, blocks, draws, 0.99, p)
+    return PairedDifference(-0.1, -0.2, -0.01, 0.95, blocks, draws, 0.99, p, blocks)
 
 
 def pair_of(p_bootstrap, p_mapsswe, blocks=50, segments=40, draws=1000):
@@ -167,6 +167,24 @@ def test_of_few_speakers_mapsswe_decides_and_it_is_said_why(make, compare):
     assert f"{everywhere}.\n" in compare(*runs, "--blocks", "utterances")
     three = compare(*runs, make("third", few[1]), "--draws", "200")
     assert "below 0.0625 (0.1875 corrected for 3 comparisons); --blocks utterances" in three
+
+
+def test_speakers_of_unequal_size_count_as_few_and_it_is_said(make, compare):
+    """Of 60 utterances 56 are of three speakers: however the others vote, agreement of three is no proof."""
+    size = [f"s{n % 3}" if n < 56 else f"s{n}" for n in range(60)]
+    rows = [
+        [replace(row, speaker=name) for row, name in zip(heard(*of), size, strict=True)] for of in ((0, 1), (0.9, 2))
+    ]
+    words = np.zeros(60)
+    np.add.at(words, [int(name[1:]) for name in size], LENGTHS)
+    equal = words.sum() ** 2 / (words**2).sum()
+    assert 3 < equal < 4
+    printed = compare(make("few", rows[0]), make("poor", rows[1]))
+    counting = f"7 speakers of such unequal size that they count as {equal:.1f}"
+    assert "bootstrap p = 0.1250, without a vote; MAPSSWE p < 0.0001" in printed
+    assert f"The bootstrap has no vote: {counting} cannot give a p below 0.125;" in printed
+    assert f"10,000 draws, seed 0. {counting} are few: such intervals are too narrow" in printed
+    assert compared(read_runs([make("a", rows[0])])).to_dict()["settings"]["equal_blocks"] == pytest.approx(equal)
 
 
 def test_with_one_test_for_and_one_against_it_is_said_which_sees_a_difference(make):

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from asr.score.uncertainty import Resampling, blocks_of, holm, interval, paired, resampled_sums
+from asr.score.uncertainty import Resampling, blocks_of, equal_number, holm, interval, paired, resampled_sums
 
 DRAWS = 40_000
 
@@ -97,6 +97,16 @@ def test_a_pair_sees_the_same_draws():
 def test_p_is_not_below_the_chance_that_all_blocks_agree_nor_below_what_the_draws_can_tell():
     ones = {number: paired(np.zeros(number), np.ones(number), np.ones(number), draws=500).p for number in (2, 4, 6, 40)}
     assert ones == {2: 0.5, 4: 0.125, 6: 0.03125, 40: pytest.approx(2 / 501)}
+
+
+def test_unequal_blocks_count_as_fewer_equal_ones():
+    """All agree in every draw, and yet p stays at the chance that so many equal ones agree."""
+    for lengths, equal in (([10] * 6, 6), ([10] * 6 + [0] * 4, 6), ([50, 50, 50, 1, 1, 1], 4), ([9, 1, 1, 1], 2)):
+        assert equal_number(np.array(lengths, dtype=float)) == pytest.approx(
+            sum(lengths) ** 2 / np.dot(lengths, lengths)
+        )
+        found = paired(np.zeros(len(lengths)), np.minimum(lengths, 1), lengths)
+        assert (found.equal_blocks, found.p, found.least_p) == (equal, 2.0 ** (1 - equal), 2.0 ** (1 - equal))
 
 
 def test_the_least_p_is_that_of_two_systems_that_differ_in_every_block_alike():
