@@ -2,13 +2,14 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from asr.report.html import captions, figures
 from asr.report.html.alignment import columns, lines
@@ -26,6 +27,16 @@ MOST_WORDS = 12
 """Rows of a table of confused words."""
 
 
+def breakable(name: str) -> Markup:
+    """A name that a narrow column breaks after its underscores and hyphens, and not within words.
+
+    >>> breakable("stacked_blstm-seed0")
+    Markup('stacked_<wbr>blstm-<wbr>seed0')
+    """
+    parts = re.split("([_-])", name)
+    return Markup("").join(escape(part) + Markup("<wbr>" if part in ("_", "-") else "") for part in parts)
+
+
 def page(gathered: Gathered, shown: Sequence[Shown], missing: Sequence[Missing], made: datetime) -> str:
     """The report as HTML.
 
@@ -38,6 +49,7 @@ def page(gathered: Gathered, shown: Sequence[Shown], missing: Sequence[Missing],
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["breakable"] = breakable
     style, script = (Markup((FOLDER / name).read_text(encoding="utf-8")) for name in ("style.css", "script.js"))
     names = [run.name for run in gathered.runs]
     context: dict[str, Any] = {
