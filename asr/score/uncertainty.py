@@ -248,7 +248,7 @@ class Resampling:
         below, above = int((drawn < 0).sum()), int((drawn > 0).sum())
         ties = drawn.size - below - above
         p = 2 * (1 + min(below, above) + ties) / (1 + drawn.size)
-        equal_blocks = math.ceil(self.equal_blocks - 1e-6)
+        equal_blocks = math.ceil(self.equal_blocks - 1e-6)  # ten equal ones are ten, whatever their sum is rounded to
         return PairedDifference(
             float(self.rates[first] - self.rates[second]),
             lower,

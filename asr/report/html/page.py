@@ -33,8 +33,7 @@ def breakable(name: str) -> Markup:
     >>> breakable("stacked_blstm-seed0")
     Markup('stacked_<wbr>blstm-<wbr>seed0')
     """
-    parts = re.split("([_-])", name)
-    return Markup("").join(escape(part) + Markup("<wbr>" if part in ("_", "-") else "") for part in parts)
+    return Markup(re.sub("([_-])", r"\1<wbr>", str(escape(name))))
 
 
 def page(gathered: Gathered, shown: Sequence[Shown], missing: Sequence[Missing], made: datetime) -> str:
