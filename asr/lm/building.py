@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from asr.errors import InputError
-from asr.files import sha256_of
 from asr.lm.counts import count_ngrams, vocabulary_of, with_special
 from asr.lm.kneser_ney import Discounts, estimate
 from asr.lm.model import NGramModel
 from asr.lm.pruning import assemble
-from asr.lm.sentences import Unit, is_manifest, read_sentences, split, without_held_out
+from asr.lm.sentences import Unit, digest_of, is_manifest, read_sentences, split, without_held_out
 from asr.text import normalizer
 
 
@@ -73,8 +72,9 @@ def build(texts: Sequence[Path | str], options: BuildOptions, exclude: Sequence[
     sentences: list[str] = []
     sources = []
     for path in texts:
-        found = [text for text in map(normalize, read_sentences(path)) if text]
-        sources.append({"name": Path(path).name, "sha256": sha256_of(path), "sentences": len(found)})
+        given = read_sentences(path)
+        found = [text for text in map(normalize, given) if text]
+        sources.append({"name": Path(path).name, "sha256": digest_of(given), "sentences": len(found)})
         sentences += found
     kept, exclusions = without_held_out(sentences, exclude, normalize)
     if not sentences:

@@ -1,6 +1,7 @@
 """Sentences for language models: from text and manifests, as words or characters, without those of a test."""
 
 import gzip
+import hashlib
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from asr.errors import InputError
-from asr.files import read_jsonl, sha256_of
+from asr.files import read_jsonl
 from asr.lm.model import SPACE
 from asr.text import LOWER_1, Normalizer
 
@@ -96,6 +97,15 @@ def joined(units: Iterable[str], unit: Unit) -> str:
     return " ".join(units) if unit == "word" else "".join(" " if each == SPACE else each for each in units)
 
 
+def digest_of(sentences: Iterable[str]) -> str:
+    """SHA-256 of sentences, one a line: of what a file says, whatever its form and wherever the audio of its cuts lies.
+
+    >>> digest_of(["A B\\n", "C"])[:8]  # as of `printf 'A B\\nC\\n' | sha256sum`
+    'cd3b6c69'
+    """
+    return hashlib.sha256("".join(" ".join(sentence.split()) + "\n" for sentence in sentences).encode()).hexdigest()
+
+
 class Exclusion(NamedTuple):
     """What was left out because it is held out elsewhere.
 
@@ -104,7 +114,7 @@ class Exclusion(NamedTuple):
         transcripts: there, different ones.
         found: of these, those that occurred in the text.
         sentences: of the text, that were left out because of them.
-        sha256: of that file, so that a model tells what it was built without.
+        sha256: of these transcripts by `digest_of`, so that a model tells what it was built without.
     """
 
     path: str
@@ -133,9 +143,10 @@ def without_held_out(
     kept = list(range(len(keys)))
     exclusions = []
     for path in held_out:
-        transcripts = {LOWER_1(normalize(text)) for text in read_sentences(path)}
+        held = read_sentences(path)
+        transcripts = {LOWER_1(normalize(text)) for text in held}
         removed = [number for number in kept if keys[number] in transcripts]
         found = transcripts.intersection(keys)
-        exclusions.append(Exclusion(str(path), len(transcripts), len(found), len(removed), sha256_of(path)))
+        exclusions.append(Exclusion(str(path), len(transcripts), len(found), len(removed), digest_of(held)))
         kept = [number for number in kept if keys[number] not in transcripts]
     return [sentences[number] for number in kept], exclusions

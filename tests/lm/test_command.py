@@ -56,6 +56,17 @@ def test_text_gzipped_text_and_manifests_are_the_same_text(tmp_path, text):
         assert entries(tmp_path / "lm.arpa") == entries(tmp_path / "expected.arpa")
 
 
+def test_where_the_audio_lies_makes_no_other_model(tmp_path):
+    lines = TEXT.splitlines()
+    for folder in ("here", "there"):
+        cuts = [{"id": f"{folder}/{line}.flac", "supervisions": [{"text": line}]} for line in lines]
+        write_jsonl(tmp_path / folder / "train.jsonl.gz", cuts[1:])
+        write_jsonl(tmp_path / folder / "dev.jsonl.gz", cuts[:1])
+        held_out = ("--exclude", tmp_path / folder / "dev.jsonl.gz")
+        run("build", tmp_path / folder / "train.jsonl.gz", "-o", tmp_path / folder / "lm.npz", *held_out)
+    assert (tmp_path / "here/lm.npz").read_bytes() == (tmp_path / "there/lm.npz").read_bytes()
+
+
 def test_a_prepared_manifest_is_text_with_all_its_transcripts(tmp_path):
     root = write_tone_corpus(tmp_path / "root", {"train": 9})
     texts = [cut["supervisions"][0]["text"] for cut in read_jsonl(root / "train.jsonl.gz")]
