@@ -161,12 +161,7 @@ def check_devices() -> list[Finding]:
     """Processor, threads and GPUs."""
     import torch
 
-    capability = torch.backends.cpu.get_cpu_capability()
-    findings = [
-        Finding(
-            "cpu", "ok", f"{cpu_model()}, {available_cores()} cores, {torch.get_num_threads()} threads, {capability}"
-        )
-    ]
+    findings = [Finding("cpu", "ok", f"{cpu_model()}, {available_cores()} cores, {torch.get_num_threads()} threads")]
     if not torch.cuda.is_available():
         findings.append(Finding("gpu", "missing", f"none that torch {torch.__version__} can use (not needed)"))
     for index in range(torch.cuda.device_count()):

@@ -79,3 +79,18 @@ def test_the_processor_is_named_also_where_cpuinfo_is_missing_or_silent(tmp_path
     assert cpu_model(tmp_path / "cpuinfo") == "Some CPU: fast"
     (tmp_path / "silent").write_text("processor\t: 0\n")
     assert cpu_model(tmp_path / "silent") == cpu_model(tmp_path / "missing") != ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("fpu avx2 avx512f avx512_bf16 amx_bf16 amx_tile", "A CPU, AMX"),
+        ("fpu avx2 avx512f avx512_bf16", "A CPU, AVX512-BF16"),
+        ("fpu avx2 avx512f", "A CPU, AVX512"),
+        ("fpu avx2", "A CPU, AVX2"),
+        ("fpu avx2x", "A CPU"),
+    ],
+)
+def test_processors_of_one_name_are_told_apart_by_their_instructions(tmp_path, flags, said):
+    (tmp_path / "cpuinfo").write_text(f"model name\t: A CPU\nflags\t\t: {flags}\n\nmodel name\t: Another\n")
+    assert cpu_model(tmp_path / "cpuinfo") == said
