@@ -1,5 +1,7 @@
 """The scan that native code computes equals a loop over cells, in values and gradients, and is a proper operator."""
 
+import contextlib
+import functools
 import itertools
 from typing import Any, NamedTuple
 
@@ -7,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from asr.grid.native import kernel
 from asr.grid.scan import EVERYTHING, MEMORY, NOTHING, scan
 
 FORWARD = (False, False)
@@ -166,9 +169,37 @@ def test_scan_equals_a_loop_over_cells(case: Case, keep: int, threads: int, monk
     )
 
 
+@functools.cache
+def ways() -> list[str]:
+    """The ways of products of bfloat16 that the processor has, by trying."""
+    there = []
+    for way in ("widened", "pairs", "tiles"):
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(ValueError):
+            patch.setenv(kernel.OVERRIDE, way)
+            scan(*CASES[0].tensors(torch.bfloat16), CASES[0].lengths(), *CASES[0].options, NOTHING)
+            there.append(way)
+    return there
+
+
+def test_the_fastest_way_of_products_is_one_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "widened" in ways()
+    assert kernel.bfloat16_way() in ways()
+    monkeypatch.setenv(kernel.OVERRIDE, "abacus")
+    with pytest.raises(ValueError, match="ASR_GRID_PRODUCTS must name one of .*, got 'abacus'"):
+        scan(*CASES[0].tensors(torch.bfloat16), CASES[0].lengths(), *CASES[0].options, NOTHING)
+
+
 @pytest.mark.parametrize("keep", [MEMORY, EVERYTHING])
 @pytest.mark.parametrize("case", [case for case in CASES if case.clip is None], ids=str)
-def test_bfloat16_equals_the_loop_to_its_rounding(case: Case, keep: int) -> None:
+def test_bfloat16_equals_the_loop_to_its_rounding_in_every_way(
+    case: Case, keep: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for way in ways():
+        monkeypatch.setenv(kernel.OVERRIDE, way)
+        bfloat16_equals_the_loop_to_its_rounding(case, keep)
+
+
+def bfloat16_equals_the_loop_to_its_rounding(case: Case, keep: int) -> None:
     given, lengths = case.tensors(torch.bfloat16), case.lengths()
     found = scan(*given, lengths, *case.options, keep)
     assert found[0].dtype == torch.bfloat16

@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import os
 from collections.abc import Iterable, Sequence
 from ctypes import POINTER, Structure, c_float, c_int, c_int32, c_int64, c_uint8, c_void_p
 from typing import NamedTuple
@@ -14,6 +15,11 @@ from asr.grid.native.memory import pool
 
 UNITS = 16
 """Kept gates are padded to a multiple of so many hidden units."""
+WAYS = ("float32", "fastest", "widened", "pairs", "tiles")
+"""How products are computed, numbered as in `products_bfloat16.h`; all but the first are of bfloat16."""
+OVERRIDE = "ASR_GRID_PRODUCTS"
+"""Environment variable: the way of bfloat16, where it is not to be the fastest of this processor."""
+NO_MEMORY = 1
 
 
 class Problem(NamedTuple):
@@ -83,6 +89,7 @@ def forward(problem: Problem, given: Given, made: Sequence[Tensor]) -> None:
     Raises:
         asr.grid.native.build.Unavailable: the kernel cannot be built here.
         MemoryError: there is no memory left.
+        ValueError: the environment names a way of products that is not there.
     """
     inputs = given[0].contiguous()
     hidden, last_memory, memory, gates, depth_hidden, depth_memory = made
@@ -122,5 +129,32 @@ def backward(problem: Problem, given: Given, kept: Sequence[Tensor], gradients: 
 def _call(name: str, dtype: torch.dtype, layer: _Layer, *pointers: "ctypes.Array[c_void_p]") -> None:
     function = getattr(library(), name)
     arguments = [ctypes.byref(layer), *(ctypes.byref(pointer) for pointer in pointers)]
-    if function(*arguments, c_int(dtype == torch.bfloat16), c_int(torch.get_num_threads())):
+    way = _way() if dtype == torch.bfloat16 else "float32"
+    failed = function(*arguments, c_int(WAYS.index(way)), c_int(torch.get_num_threads()))
+    if failed == NO_MEMORY:
         raise MemoryError(f"{name}: no memory left for the working buffers")
+    if failed:
+        raise ValueError(f"{OVERRIDE} is {way!r}, and this processor has no such products")
+
+
+def _way() -> str:
+    """How products of bfloat16 are to be computed.
+
+    Raises:
+        ValueError: the environment names another way than there are.
+    """
+    way = os.environ.get(OVERRIDE) or "fastest"
+    if way not in WAYS[1:]:
+        raise ValueError(f"{OVERRIDE} must name one of {list(WAYS[1:])}, got {way!r}")
+    return way
+
+
+def bfloat16_way() -> str:
+    """How products of bfloat16 are computed here: "tiles" (AMX), "pairs" (AVX512-BF16), or "widened" to float32.
+
+    Raises:
+        asr.grid.native.build.Unavailable: the kernel cannot be built here.
+        ValueError: the environment names another way than there are.
+    """
+    way = _way()
+    return WAYS[library().grid_scan_fastest_way()] if way == "fastest" else way

@@ -3,7 +3,9 @@
 // The right factor holds pairs of rows: number (k, column) lies beside (k + 1, column), for even k.
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <vector>
 
 #include "products.h"
 
@@ -263,3 +265,42 @@ struct TileProducts {
 
 }  // namespace grid
 #endif
+
+namespace grid {
+
+// How products are computed, numbered as in kernel.py: on float32; on bfloat16 that is widened to float32 first, on dot
+// products of pairs, on tiles; or in the fastest of the last three.
+enum Way { FLOAT32, FASTEST, WIDENED, PAIRS, TILES };
+
+// How long a product takes, in seconds, undisturbed.
+template <class Products>
+double seconds_of_product() {
+    constexpr int64_t DEPTH = 128, COLUMNS = 64;
+    using Number = typename Products::Number;
+    const std::vector<Number> left(Products::ROWS * DEPTH), right((DEPTH + AHEAD) * COLUMNS);
+    std::vector<float> out(Products::ROWS * COLUMNS);
+    double best = 1;
+    for (int round = 0; round < 10; ++round) {
+        const auto start = std::chrono::steady_clock::now();
+        for (int n = 0; n < 20; ++n)
+            Products::rows(Products::ROWS, COLUMNS, DEPTH, left.data(), DEPTH, right.data(), COLUMNS, nullptr, out.data(), COLUMNS);
+        best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    return best;
+}
+
+// Tiles where there are some; else pairs, unless the processor has these instructions and takes longer with them, which is
+// measured once (Intel's fourth and fifth Xeons take twice as long).
+inline int fastest_way() {
+#if defined(GRID_HAS_TILES)
+    if (tiles_allowed()) return TILES;
+#endif
+#if defined(GRID_HAS_PAIRS)
+    static const bool pairs = seconds_of_product<PairProducts>() < seconds_of_product<FloatProducts>();
+    return pairs ? PAIRS : WIDENED;
+#else
+    return WIDENED;
+#endif
+}
+
+}  // namespace grid

@@ -888,43 +888,47 @@ void backward(const Layer& layer, const Parameters& given, const Tensors<X>& ten
     }
 }
 
-// Calls run(number type, products): the fastest products that this processor has for the type of the tensors.
+// Calls run(number type, products) in a way of products; see `Way`.
 template <class Run>
-int with_products(int bfloat16, Run run) try {
-    if (!bfloat16)
-        run(float{}, FloatProducts{});
-#if defined(GRID_HAS_TILES)
-    else if (tiles_allowed())
-        run(BFloat16{}, TileProducts{});
-#endif
+int with_products(int way, Run run) try {
+    switch (way == FASTEST ? fastest_way() : way) {
+        case FLOAT32: run(float{}, FloatProducts{}); return 0;
+        case WIDENED: run(BFloat16{}, FloatProducts{}); return 0;
 #if defined(GRID_HAS_PAIRS)
-    else
-        run(BFloat16{}, PairProducts{});
-#else
-    else
-        run(BFloat16{}, FloatProducts{});
+        case PAIRS: run(BFloat16{}, PairProducts{}); return 0;
 #endif
-    return 0;
+#if defined(GRID_HAS_TILES)
+        case TILES:
+            if (!tiles_allowed()) return 2;
+            run(BFloat16{}, TileProducts{});
+            return 0;
+#endif
+        default: return 2;
+    }
 } catch (const std::bad_alloc&) {
     return 1;
 }
 
 }  // namespace grid
 
-// The interface: pointers to contiguous tensors, in the order of `asr/grid/native/kernel.py`. Returns 0, or 1 without memory.
-extern "C" int grid_scan_forward(const grid::Layer* layer, const grid::Parameters* given, const void* tensors, int bfloat16,
+// The interface: pointers to contiguous tensors, in the order of `asr/grid/native/kernel.py`, and the way of products.
+// Returns 0, 1 without memory, or 2 where the processor has no such way.
+extern "C" int grid_scan_forward(const grid::Layer* layer, const grid::Parameters* given, const void* tensors, int way,
                                  int threads) {
-    return grid::with_products(bfloat16, [&](auto number, auto products) {
+    return grid::with_products(way, [&](auto number, auto products) {
         using X = decltype(number);
         grid::forward<X, decltype(products)>(*layer, *given, *static_cast<const grid::Tensors<X>*>(tensors), threads);
     });
 }
 
 extern "C" int grid_scan_backward(const grid::Layer* layer, const grid::Parameters* given, const void* tensors,
-                                  const void* gradients, const grid::ParameterGradients* out, int bfloat16, int threads) {
-    return grid::with_products(bfloat16, [&](auto number, auto products) {
+                                  const void* gradients, const grid::ParameterGradients* out, int way, int threads) {
+    return grid::with_products(way, [&](auto number, auto products) {
         using X = decltype(number);
         grid::backward<X, decltype(products)>(*layer, *given, *static_cast<const grid::Tensors<X>*>(tensors),
                                               *static_cast<const grid::Gradients<X>*>(gradients), *out, threads);
     });
 }
+
+// The way that is the fastest for bfloat16 on this processor.
+extern "C" int grid_scan_fastest_way() { return grid::fastest_way(); }
