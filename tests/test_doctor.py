@@ -163,10 +163,17 @@ def test_audio_that_comes_back_as_something_else_is_found(tmp_path, monkeypatch)
 
 
 def test_engines_are_listed_with_the_one_that_is_chosen():
-    [finding] = check_engines()
-    listed, _, chosen = finding.detail.partition("; auto is ")
+    listed, _, chosen = check_engines()[0].detail.partition("; auto is ")
     assert listed.split(", ") == list(ENGINES)
     assert chosen in ENGINES
+
+
+@pytest.mark.parametrize(("way", "said"), [("widened", "saves memory, no time"), ("fastest", "bf16-mixed")])
+def test_what_bfloat16_brings_on_this_processor_is_said_where_the_kernel_is(way, said, monkeypatch):
+    monkeypatch.setenv("ASR_GRID_PRODUCTS", way)
+    engines, *others = check_engines()
+    assert len(others) == int(engines.detail.endswith("auto is cpu"))
+    assert all(finding.name == "bfloat16, CPU" and said in finding.detail for finding in others)
 
 
 def test_a_compiler_is_found_by_name_or_reported_as_missing(tmp_path, monkeypatch):
