@@ -18,7 +18,7 @@ from asr.sweep.description import Model, Sweep, read_sweep
 from asr.sweep.plan import Planner, Variant, check_unchanged, write_config
 from asr.sweep.runs import Interruption, Processes, RunPlace, asr_command, locked
 from asr.sweep.table import plan_data, plan_text, times_text, trials_text
-from asr.sweep.testing import beam_tests, check_decoding, greedy_tests, scored
+from asr.sweep.testing import beam_tests, check_decoding, check_splits, greedy_tests, scored
 
 
 @dataclass(frozen=True)
@@ -297,6 +297,7 @@ def _run(session: Session, chosen: Sequence[Slot], only_plan: bool) -> int:
     sweep = session.sweep
     models = [model for model in sweep.models if any(slot.model == model for slot in chosen)]
     trials: list[int | None] = [*range(len(sweep.trials))] or [None]
+    check_splits(sweep)
     variants = [session.variant(model, trial) for model in models for trial in trials]
     session.check()
     plan = plan_text(sweep, variants)

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from asr.config import block_of
 from asr.decode.options import DECODER_FILE, read_decoder
-from asr.decode.outputs import Outputs
+from asr.decode.outputs import Outputs, split_manifest
 from asr.errors import InputError
 from asr.files import read_json
 from asr.sweep.description import Decoding, Sweep
@@ -20,6 +21,20 @@ def check_decoding(sweep: Sweep) -> None:
     if sweep.decoding is not None and not Path(sweep.decoding.lm).is_file():
         lm = sweep.decoding.lm
         raise InputError(f"decoding.lm of {sweep.path}: there is no file {lm}; `asr lm build` makes one")
+
+
+def check_splits(sweep: Sweep) -> None:
+    """Refuse to train what could not be tested in the end.
+
+    Raises:
+        InputError: the prepared corpus has not all splits.
+    """
+    root = block_of(sweep.base, "data").get("root")
+    for split in sweep.splits if root else ():
+        try:
+            split_manifest(Path(root), split)
+        except InputError as error:
+            raise InputError(f"splits of {sweep.path}: {error}") from error
 
 
 def scored(sweep: Sweep) -> list[tuple[str, str]]:

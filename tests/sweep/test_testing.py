@@ -43,6 +43,19 @@ def test_a_run_is_tuned_on_dev_and_compared_by_beam_search(
         assert "gru-seed0" in (tmp_path / "runs" / f"comparison-{name}.txt").read_text()
 
 
+@pytest.mark.parametrize("options", [[], ["--plan"]])
+def test_a_split_that_the_corpus_has_not_is_refused_before_training(
+    content: dict[str, Any],
+    write: Write,
+    commands: list[list[str]],
+    options: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["sweep", str(write(content | {"splits": ["dev", "tset"]})), *options]) == 1
+    assert "has no split 'tset'; it has dev, test, train" in capsys.readouterr().err
+    assert commands == []
+
+
 def test_another_language_model_or_number_of_trials_is_tuned_and_tested_anew(
     content: dict[str, Any], write: Write, commands: list[list[str]], model: Path, tmp_path: Path
 ) -> None:
