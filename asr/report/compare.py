@@ -118,6 +118,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.common and options.picture:
         parser.error("--picture draws all utterances and does not go with --common")
+    if (options.groups or options.utterance) and not options.picture:
+        parser.error("--groups and --utterance are of --picture, which is not asked for")
     comparison = compared_as(options)
     text = _as_json(comparison) if options.json else as_text(comparison, options.markdown)
     print(text)
@@ -127,7 +129,10 @@ def main(arguments: Sequence[str]) -> int:
         from asr.report.pictures import comparison_picture, read_groups
 
         families = read_groups(options.groups) if options.groups else None
-        comparison_picture(comparison.runs, Path(options.picture), options.utterance, families)
+        try:
+            comparison_picture(comparison.runs, Path(options.picture), options.utterance, families)
+        except InputError as error:
+            raise InputError(f"--picture cannot be drawn: {error}") from error
         # JSON on stdout is not to be mixed with anything.
         print(f"picture: {options.picture}", file=sys.stderr if options.json else sys.stdout)
     return 0
@@ -201,7 +206,10 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="print all scores, intervals and comparisons as JSON")
     parser.add_argument("-o", "--output", help="write what is printed to this file too")
     add_statistics(parser.add_argument_group("intervals and differences"))
-    parser.add_argument("--picture", help="draw one utterance as all models hear it, and the WER of speakers, as PNG")
+    parser.add_argument(
+        "--picture",
+        help="draw one utterance as all models hear it (all must be there), and the WER of speakers, as PNG",
+    )
     parser.add_argument("--utterance", help="which utterance (default: one on which the models differ)")
     parser.add_argument("--groups", help="table (TSV) with the columns speaker and family: bars are drawn by family")
     return parser

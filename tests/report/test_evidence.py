@@ -484,6 +484,8 @@ def test_the_level_changes_intervals_and_verdicts_as_it_says(make, compare):
         (["--draws", "1000000000000"], "at most 1,000,000, got 1000000000000"),
         (["--draws", "9" * 5000], "at most 1,000,000, got 999"),
         (["--common", "--picture", "x.png"], "does not go with --common"),
+        (["--groups", "families.tsv"], "--groups and --utterance are of --picture"),
+        (["--utterance", "u1"], "--groups and --utterance are of --picture"),
     ],
 )
 def test_options_that_make_no_sense_are_usage_errors(options, named, capsys):
