@@ -76,7 +76,7 @@ def _output(command: str, where: str) -> str:
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):
-            code = getattr(importlib.import_module(module), function)([*_expanded(words, where), "--markdown"])
+            code = getattr(importlib.import_module(module), function)([*_expanded(words), "--markdown"])
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     except SystemExit as error:
@@ -86,13 +86,13 @@ def _output(command: str, where: str) -> str:
     return f"{printed.getvalue().strip()}\n"
 
 
-def _expanded(words: Sequence[str], where: str) -> list[str]:
+def _expanded(words: Sequence[str]) -> list[str]:
     """Words with patterns in the place of which stand the paths that match, sorted."""
     expanded: list[str] = []
     for word in words:
         found = sorted(glob.glob(word)) if glob.has_magic(word) else [word]
         if not found:
-            raise InputError(f"{where}: nothing matches {word!r} (paths are relative to the current folder)")
+            raise InputError(f"nothing matches {word!r} (paths are relative to the current folder)")
         expanded += found
     return expanded
 

@@ -225,7 +225,7 @@ def test_a_document_gets_the_tables_that_its_commands_print(run, capsys):
             TABLE.replace("compare", "doctor").format(""),
             "line 1: tables come from asr compare, asr results, asr robustness, not",
         ),
-        (f"x\n{TABLE.format('nowhere/*')}", "line 2: nothing matches 'nowhere/*'"),
+        (f"x\n{TABLE.format('nowhere/*')}", "error: RESULTS.md, line 2: nothing matches 'nowhere/*'"),
         (TABLE.format("runs/none"), "line 1: cannot read runs/none"),
         (TABLE.format("runs/reader --nonsense"), "is wrong usage"),
         (TABLE.format("'runs"), "cannot be read"),
