@@ -167,6 +167,9 @@ class FitCLI(LightningCLI):
             config["logger"] = EventLog(str(self.folder.path))
         if config.get("default_root_dir") is None:
             config["default_root_dir"] = str(self.folder.path)
+        for name in ("max_steps", "max_epochs"):
+            if config.get(name) == 0:
+                raise InputError(f"trainer.{name} is 0, with which nothing is trained")
         try:
             trainer = Trainer(**config, **kwargs)
         except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:

@@ -281,6 +281,17 @@ def test_utterances_that_ctc_cannot_align_are_named_before_training(
     assert "data.infeasible" in error
 
 
+@pytest.mark.parametrize("option", ["max_steps", "max_epochs"])
+def test_a_training_without_a_step_is_refused_and_the_run_before_stays(
+    config: Path, tmp_path: Path, option: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    assert fit(config, f"--trainer.{option}", "0") == 1
+    assert f"trainer.{option} is 0, with which nothing is trained" in capfd.readouterr().err
+    assert (tmp_path / "run" / "run.json").read_text() == "{}"
+
+
 def test_two_processes_train_alike_and_evaluate_each_utterance_once(config: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     options = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "2")
