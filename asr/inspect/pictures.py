@@ -214,7 +214,7 @@ def _draw_along_time(ax: Axes, field: ReceptiveField, along: np.ndarray, offsets
         reach = (field.within(share) + 0.5) * hop
         label = f"{100 * share:.0f} % within ±{reach:.2f} s"
         ax.axvspan(-reach, reach, color=color, linewidth=0, zorder=0, label=label)
-    ax.legend(loc="best", frameon=False, title="of the squared gradient")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncol=2, frameon=False, title="of the squared gradient")
     ax.set_title("along time: whole frames, of the largest")
 
 
