@@ -20,6 +20,8 @@ from asr.encoders.contract import Encoder
 from asr.errors import InputError
 from asr.files import atomic_writer, read_json, write_json
 
+SECONDS = 10
+"""Multiply-adds are those of an utterance of this length, so that what its edges cost is spread as it is in use."""
 FORMAT = 1
 """Version of the plain-data description; a file with a higher one is refused."""
 
@@ -61,6 +63,10 @@ class CTCModel(nn.Module):
         """Multiply-adds for one utterance of `num_frames` feature frames, the head included."""
         output = int(self.encoder.output_lengths(torch.tensor(num_frames)))
         return self.encoder.multiply_adds(num_frames) + output * self.head.weight.numel()
+
+    def multiply_adds_per_second(self, frames_per_second: float) -> int:
+        """Multiply-adds for a second of an utterance of `SECONDS`."""
+        return round(self.multiply_adds(round(SECONDS * frames_per_second)) / SECONDS)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,6 @@ from asr.experiment import Experiment, NoModelError, read_experiment
 from asr.model import CTCModel
 from asr.report.tables import plain_table
 
-SECONDS = 10
-"""Multiply-adds are those of an utterance of this length, so that what its edges cost is spread as it is in use."""
-
 CHARACTERS = 29
 """Tokens of a head whose token set is not known yet: the blank, the space, the apostrophe and A to Z."""
 
@@ -66,7 +63,7 @@ def summary_of(experiment: Experiment, tokens: int) -> ModelSummary:
         config=str(experiment.path),
         encoder=type(model.encoder).__name__,
         parameters=model.parameter_count(),
-        multiply_adds_per_second=round(model.multiply_adds(round(SECONDS * frames_per_second)) / SECONDS),
+        multiply_adds_per_second=model.multiply_adds_per_second(frames_per_second),
         frame_rate=frames_per_second / model.encoder.subsampling,
         streamable=model.encoder.streamable,
         tokens=tokens,

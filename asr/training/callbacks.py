@@ -223,13 +223,13 @@ class RunRecord(Callback):
     def write(self, trainer: Trainer, pl_module: LightningModule, finished: bool) -> None:
         """Write run.json; an interrupted run has `finished` false."""
         model, features = pl_module.model, pl_module.description.features
-        frames = round(features.sample_rate / features.hop_length)
+        frames_per_second = features.sample_rate / features.hop_length
         record = {
             **self._origin(),
             "finished": finished,
             "parameters": model.parameter_count(),
-            "multiply_adds_per_second": model.multiply_adds(frames),
-            "frame_rate": frames / model.encoder.subsampling,
+            "multiply_adds_per_second": model.multiply_adds_per_second(frames_per_second),
+            "frame_rate": frames_per_second / model.encoder.subsampling,
             "epochs": len(self.history),
             "steps": trainer.global_step,
             "training_seconds": round(self.elapsed(), 1),
