@@ -59,10 +59,14 @@ def _tuned_on(options: argparse.Namespace, scores: Scores, loaded: LoadedModel) 
 
 
 def _say_replaced(file: Path, record: dict[str, Any]) -> None:
-    """Say that scores of another decoding are about to be replaced: those of a tuned decoder, for one."""
+    """Say that scores of other utterances or of another decoding (a tuned one, perhaps) are about to be replaced."""
     try:
-        earlier = read_json(file)["decoding"]
+        scores = read_json(file)
+        earlier, references, manifest = (scores[name] for name in ("decoding", "reference_digest", "manifest"))
     except (InputError, KeyError, TypeError):  # there are none, or they do not say
+        return
+    if references != record["reference_digest"]:
+        print(f"note: {file} had scores of {manifest}, which are replaced; -o FOLDER keeps both", file=sys.stderr)
         return
     new = record["decoding"]
     if earlier == new:
@@ -147,8 +151,7 @@ def scores_record(
             "step": loaded.metadata.get("step"),
             "encoder": loaded.description.encoder["class_path"],
             "parameters": model.parameter_count(),
-            # Of an utterance of ten seconds: what an edge costs is spread as it is in use.
-            "multiply_adds_per_second": round(model.multiply_adds(round(10 * frames_per_second)) / 10),
+            "multiply_adds_per_second": model.multiply_adds_per_second(frames_per_second),
             "frame_rate": frames_per_second / model.encoder.subsampling,
         },
         "real_time_factor": timing.real_time_factor,

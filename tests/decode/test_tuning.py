@@ -275,6 +275,15 @@ def test_scores_of_another_decoding_are_not_replaced_silently(root, model, lm, t
     assert "scores-beam.json had scores of another decoding (alpha 0.3, now 0.5), which are replaced" in said
 
 
+def test_scores_of_other_utterances_are_not_replaced_silently(root, model, tmp_path, capsys):
+    test = [str(model), "-o", str(tmp_path / "out"), *ON_CPU, "--root"]
+    assert asr_test([*test, str(root)]) == 0
+    assert capsys.readouterr().err == ""
+    assert asr_test([*test, str(write_tone_corpus(tmp_path / "other", {"test": 2}))]) == 0
+    assert "scores.json had scores of " in (said := capsys.readouterr().err)
+    assert "test.jsonl.gz, which are replaced; -o FOLDER keeps both" in said
+
+
 def test_greedy_decoding_passes_over_a_decoder_json(root, model, lm, tmp_path):
     out = tmp_path / "out"
     assert tune(tuning(model, root, out, "--lm", lm, "--trials", "1")) == 0
