@@ -8,6 +8,8 @@ from typing import IO, Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+import asr.encoders
+
 SECTIONS: dict[str, tuple[str, ...]] = {
     "run": ("config", "run", "seed", "ckpt_path", "init_from", "print_config"),
     "data": ("data.",),
@@ -47,7 +49,7 @@ class FitParser(LightningArgumentParser):
     """LightningCLI's parser with a short `--help`, and errors that do not print all hundred options."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        print(f"error: {message}\n(asr fit --help lists the options)", file=sys.stderr)
+        print(f"error: {message}\n({_hint(message)})", file=sys.stderr)
         sys.exit(2)
 
     def print_help(self, file: IO[str] | None = None) -> None:
@@ -64,6 +66,21 @@ class FitParser(LightningArgumentParser):
     def print_all_help(self) -> None:
         """Print the help that jsonargparse makes."""
         super().print_help()
+
+
+def _hint(message: str) -> str:
+    """What to do about an error of jsonargparse, whose own words are about parsers.
+
+    >>> _hint("unrecognized arguments: grid.yaml")
+    'a configuration is given with -c FILE; asr fit --help lists the options'
+    """
+    options = "asr fit --help lists the options"
+    if "required" in message or any(word.endswith((".yaml", ".yml")) for word in message.split()):
+        return f"a configuration is given with -c FILE; {options}"
+    if "model.encoder" in message:
+        names = ", ".join(name for name in asr.encoders.__all__ if name != "Encoder")
+        return f"encoders are {names}; asr fit --model.encoder.help NAME lists the options of one"
+    return options
 
 
 def _is_named(action: argparse.Action, name: str) -> bool:
