@@ -114,13 +114,18 @@ def _conditions(options: argparse.Namespace, rate: int, utterances: Sequence[Utt
     return found
 
 
-def _recorded(manifest: str, rate: int) -> list[torch.Tensor]:
+def _recorded(manifest: str, rate: int) -> dict[str, torch.Tensor]:
+    """The recordings of noise of a manifest, by id.
+
+    Raises:
+        InputError: there is no such file, it cannot be used, or one of them is silence throughout.
+    """
     if not Path(manifest).exists():
         raise InputError(f"--noise {manifest!r} is neither {', '.join(NOISES)} nor a manifest of cuts")
     cuts = list(read_cuts(manifest, transcribed=False))
     check_sample_rates(manifest, cuts, rate)
-    noises = [torch.from_numpy(load_waveform(cut, rate)) for cut in cuts]
-    silent = [cut.id for cut, noise in zip(cuts, noises, strict=True) if not noise.any()]
+    noises = {cut.id: torch.from_numpy(load_waveform(cut, rate)) for cut in cuts}
+    silent = [name for name, noise in noises.items() if not noise.any()]
     if silent:
         raise InputError(f"the noises {', '.join(silent[:5])} of {manifest} are silence")
     return noises

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from asr.data.augmentation import change_speed, narrow_band
-from asr.data.noise import COLOURS, coloured_noise, mix_noise
+from asr.data.noise import COLOURS, SILENT_NOISE_TRIES, coloured_noise, mix_noise
 from asr.errors import InputError
 from asr.randomness import generator
 
@@ -91,16 +91,37 @@ def with_noise(kind: str, snr: float, seed: int, voices: Voices, speakers: Mappi
     return Condition(f"{kind} {snr:g} dB", change)
 
 
-def with_recorded_noise(name: str, noises: Sequence[Tensor], snr: float, seed: int) -> Condition:
-    """With a stretch of one of some recordings (N_k,), repeated where it is too short."""
+def with_recorded_noise(name: str, noises: Mapping[str, Tensor], snr: float, seed: int) -> Condition:
+    """With a stretch of one of some recordings (N_k,), by id, repeated where it is too short.
+
+    A stretch of digital silence is drawn again. `Condition.change` raises InputError if all that are tried are silent.
+    """
 
     def change(waveform: Tensor, utterance: str) -> Tensor:
         rng = generator(seed, "robustness", name, utterance)
-        noise = noises[int(rng.integers(len(noises)))]
-        start = int(rng.integers(max(1, len(noise) - len(waveform) + 1)))
-        return mix_noise(waveform, _repeated(noise[start:], len(waveform)), snr)
+        return mix_noise(waveform, _stretch(name, noises, len(waveform), rng), snr)
 
     return Condition(f"{name} {snr:g} dB", change)
+
+
+def _stretch(name: str, noises: Mapping[str, Tensor], length: int, rng: np.random.Generator) -> Tensor:
+    """A stretch (N,) of noise that is not silent.
+
+    Raises:
+        InputError: digital silence, again and again; the recording is named.
+    """
+    ids = list(noises)
+    for _ in range(SILENT_NOISE_TRIES):
+        drawn = ids[int(rng.integers(len(ids)))]
+        noise = noises[drawn]
+        start = int(rng.integers(max(1, len(noise) - length + 1)))
+        stretch = _repeated(noise[start:], length)
+        if stretch.any():
+            return stretch
+    raise InputError(
+        f"the noise {drawn!r} of {name} is silence from sample {start} to {start + length}, like "
+        f"{SILENT_NOISE_TRIES - 1} stretches drawn before it: cut the silence off"
+    )
 
 
 def babble(voices: Sequence[Tensor], length: int) -> Tensor:

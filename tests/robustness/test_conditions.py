@@ -73,9 +73,26 @@ def test_a_rate_of_8000_removes_what_lies_above_4000_hertz_and_keeps_the_rest():
 
 def test_recorded_noise_is_repeated_to_the_length_of_the_speech():
     noise = tone(50, 0.1)
-    mixed = with_recorded_noise("hum", [noise], 0.0, 0).change(tone(1000), "x") - tone(1000)
+    mixed = with_recorded_noise("hum", {"n": noise}, 0.0, 0).change(tone(1000), "x") - tone(1000)
     spectrum = torch.fft.rfft(mixed).abs()
     assert int(spectrum.argmax()) == 50
+
+
+@pytest.mark.parametrize("utterance", list("abcdefgh"))
+def test_silence_within_recorded_noise_is_not_drawn(utterance):
+    """Half of all stretches hold the tone, so that ten in a row that do not are rare."""
+    noise = torch.cat([torch.zeros(2 * RATE), tone(50, 2.0)])
+    speech = tone(1000, 0.1)
+    noisy = with_recorded_noise("hum", {"n": noise}, 5.0, 0).change(speech, utterance)
+    assert 10 * math.log10(power(speech) / power(noisy - speech)) == pytest.approx(5.0, abs=1e-3)
+
+
+def test_recorded_noise_that_is_silent_wherever_it_is_drawn_is_named():
+    noise = torch.zeros(100 * RATE)
+    noise[0] = 1.0
+    message = r"the noise 'click' of hum is silence from sample \d+ to \d+, like 9 stretches drawn before it"
+    with pytest.raises(InputError, match=message):
+        with_recorded_noise("hum", {"click": noise}, 5.0, 0).change(tone(1000, 0.1), "a")
 
 
 def test_the_unchanged_audio_is_unchanged():
