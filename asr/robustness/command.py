@@ -34,6 +34,8 @@ from asr.robustness.conditions import (
 from asr.robustness.measurement import Recogniser, Row, Utterance, joined, long_recordings, measure, row_of
 
 HEADINGS = ("audio", "utterances", "WER", "95 % interval", "CER", "substituted", "deleted", "inserted")
+LARGEST_RATIO = 100
+"""Of speech and noise, in dB, to either side; 16-bit audio has 96 between full scale and its smallest step."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -251,8 +253,8 @@ def _decibels(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"must be a number of dB, got {text!r}")
+    if not -LARGEST_RATIO <= value <= LARGEST_RATIO:
+        raise argparse.ArgumentTypeError(f"must be from {-LARGEST_RATIO} to {LARGEST_RATIO} dB, got {text!r}")
     return value
 
 

@@ -120,6 +120,14 @@ def test_numbers_out_of_range_are_wrong_usage(root, model, option):
     assert error.value.code == 2
 
 
+@pytest.mark.parametrize("ratio", ["-4000", "100.5", "loud"])
+def test_ratios_of_speech_and_noise_have_limits(root, model, ratio, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["robustness", str(model), "--root", str(root), "--snr", "20", ratio])
+    assert error.value.code == 2
+    assert f"must be from -100 to 100 dB, got '{ratio}'" in capsys.readouterr().err
+
+
 def test_long_recordings_hold_every_utterance_once_and_are_no_longer_than_asked_for():
     utterances = [Utterance(str(n), torch.ones(16000 * (5 + n % 7)), f"W{n}", None) for n in range(40)]
     groups = long_recordings(utterances, 1.0, 16000)
