@@ -3,6 +3,7 @@
 import argparse
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,22 @@ def _conditions(options: argparse.Namespace, rate: int, utterances: Sequence[Utt
                 found.append(with_recorded_noise(Path(noise).name.split(".")[0], recorded, snr, options.seed))
     found.extend(at_speed(factor) for factor in options.speed)
     found.extend(through_rate(low, rate) for low in options.rate)
+    _check_names(found)
     return found
+
+
+def _check_names(conditions: Sequence[Condition]) -> None:
+    """Rows of the table are told apart by their names, and noise of one name would be drawn alike.
+
+    Raises:
+        InputError: two conditions have the same name.
+    """
+    repeated = [name for name, times in Counter(condition.name for condition in conditions).items() if times > 1]
+    if repeated:
+        raise InputError(
+            f"the table would have more than one row {repeated[0]!r}: give no value of --noise, --snr, --speed and "
+            "--rate twice, and manifests of noise names that differ before their first dot"
+        )
 
 
 def _recorded(manifest: str, rate: int) -> dict[str, torch.Tensor]:

@@ -128,6 +128,13 @@ def test_ratios_of_speech_and_noise_have_limits(root, model, ratio, capsys):
     assert f"must be from -100 to 100 dB, got '{ratio}'" in capsys.readouterr().err
 
 
+def test_rows_of_one_name_are_refused(root, model, tmp_path, capsys):
+    streets = [str(write_tone_corpus(tmp_path / folder, {"street": 1}) / "street.jsonl.gz") for folder in "xy"]
+    for noises, ratios, row in ((streets, ["20"], "street 20 dB"), (["white"], ["20", "5", "20"], "white 20 dB")):
+        assert main(["robustness", str(model), "--root", str(root), "--noise", *noises, "--snr", *ratios]) == 1
+        assert f"more than one row '{row}': give no value of --noise, --snr" in capsys.readouterr().err
+
+
 def test_long_recordings_hold_every_utterance_once_and_are_no_longer_than_asked_for():
     utterances = [Utterance(str(n), torch.ones(16000 * (5 + n % 7)), f"W{n}", None) for n in range(40)]
     groups = long_recordings(utterances, 1.0, 16000)
