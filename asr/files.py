@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -106,7 +107,8 @@ def read_jsonl(path: Path | str) -> Iterator[Any]:
     """Yield the values of a JSON-lines file, gzipped if it ends in `.gz`.
 
     Raises:
-        InputError: the file is missing, truncated or has a line that is not JSON; the message names file and line.
+        InputError: the file is missing, truncated, damaged or has a line that is not JSON; the message names file and
+            line.
     """
     path = Path(path)
     number = 0
@@ -116,7 +118,7 @@ def read_jsonl(path: Path | str) -> Iterator[Any]:
                 number += 1
                 if line.strip():
                     yield json.loads(line)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read {path}{f' after line {number}' if number else ''}: {reason}") from error
     except ValueError as error:

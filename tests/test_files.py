@@ -205,9 +205,10 @@ def test_a_line_that_is_not_utf8_is_named_by_number(tmp_path: Path) -> None:
         lambda content: content[:-9],
         lambda content: content[:30],
         lambda content: content[:-8] + b"\0" * 8,
+        lambda content: content[:10] + b"\xff" + content[11:],
         lambda _: b"no",
     ],
-    ids=["truncated", "cut in the header", "wrong checksum", "not gzip"],
+    ids=["truncated", "cut in the header", "wrong checksum", "no such kind of block", "not gzip"],
 )
 def test_a_damaged_gzip_file_is_an_error_that_names_it(tmp_path: Path, damage) -> None:
     path = tmp_path / "rows.jsonl.gz"
