@@ -52,7 +52,7 @@ def read_hypotheses(path: Path | str) -> list[Hypothesis]:
     """
     rows: dict[str, Hypothesis] = {}
     for number, data in enumerate(read_jsonl(path), start=1):
-        row = _parse(data, f"{path}, row {number}")
+        row = parse_hypothesis(data, f"{path}, row {number}")
         if row.id in rows:
             raise InputError(f"{path}, row {number}: utterance {row.id!r} occurs twice")
         rows[row.id] = row
@@ -61,7 +61,12 @@ def read_hypotheses(path: Path | str) -> list[Hypothesis]:
     return list(rows.values())
 
 
-def _parse(data: Any, where: str) -> Hypothesis:
+def parse_hypothesis(data: Any, where: str) -> Hypothesis:
+    """The row of plain data; other keys than `Hypothesis` has are passed over.
+
+    Raises:
+        InputError: a field is missing or of the wrong type; the message begins with `where`.
+    """
     if not isinstance(data, dict):
         raise InputError(f"{where}: expected an object with id and hypothesis, got {data!r}")
     for name in ("id", "hypothesis"):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decode.hypotheses import Hypothesis, write_hypotheses
+from asr.decode.hypotheses import Hypothesis, parse_hypothesis, write_hypotheses
 from asr.errors import InputError
 from asr.files import read_jsonl, write_json
 from asr.lm.neural import CharacterLanguageModel, load_language_model
@@ -21,6 +21,8 @@ BONUSES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 WEIGHT, BONUS = 0.5, 0.0
 """What is taken otherwise, unless it is given."""
 BASES = ("total", "acoustic")
+LARGEST = float(np.finfo(np.float64).max)
+"""Of the numbers that a score can be."""
 
 Floats = NDArray[np.float64]
 
@@ -55,24 +57,36 @@ def read_nbest(path: Path | str, base: str = "total", limit: int | None = None) 
         limit: how many texts of a list are taken, the first; None is all.
 
     Raises:
-        InputError: the file cannot be read, holds no row, or a row is of another form; file and row are named.
+        InputError: the file cannot be read, holds no row, a row is of another form or has a score that is no finite
+            number, or an id occurs twice; file and row are named.
     """
-    lists = []
+    lists: dict[str, NBest] = {}
     for number, row in enumerate(read_jsonl(path), start=1):
-        try:
-            entries = row["nbest"][:limit]
-            texts = tuple(" ".join(entry["text"].split()) for entry in entries)
-            scores = np.array([entry[base] for entry in entries], dtype=np.float64)
-            known = {name: row.get(name) for name in ("reference", "speaker", "seconds")}
-            lists.append(NBest(Hypothesis(row["id"], texts[0], **known), texts, scores))
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-            raise InputError(
-                f"{path}, row {number}: expected an object with id and nbest, a list of at least one object with "
-                f"text and {base}"
-            ) from error
+        where = f"{path}, row {number}"
+        found = _parse(row, base, limit, where)
+        if found.utterance.id in lists:
+            raise InputError(f"{where}: utterance {found.utterance.id!r} occurs twice")
+        lists[found.utterance.id] = found
     if not lists:
         raise InputError(f"{path} holds no N-best lists")
-    return lists
+    return list(lists.values())
+
+
+def _parse(row: Any, base: str, limit: int | None, where: str) -> NBest:
+    try:
+        entries = row["nbest"][:limit]
+        texts = tuple(" ".join(entry["text"].split()) for entry in entries)
+        scores = [entry[base] for entry in entries]
+        known = {name: row.get(name) for name in ("reference", "speaker", "seconds")}
+        utterance = parse_hypothesis({"id": row["id"], "hypothesis": texts[0], **known}, where)
+    except (AttributeError, KeyError, TypeError, IndexError) as error:
+        raise InputError(
+            f"{where}: expected an object with id and nbest, a list of at least one object with text and {base}"
+        ) from error
+    for score in scores:
+        if isinstance(score, bool) or not isinstance(score, int | float) or not abs(score) <= LARGEST:
+            raise InputError(f"{where} ({utterance.id}): {base!r} must be a finite number, got {score!r}")
+    return NBest(utterance, texts, np.array(scores, dtype=np.float64))
 
 
 def language_scores(lists: Sequence[NBest], model: CharacterLanguageModel) -> list[Floats]:

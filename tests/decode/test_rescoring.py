@@ -187,3 +187,25 @@ def test_what_is_no_n_best_list_is_named_by_file_and_row(tmp_path):
         read_nbest(write_lists(tmp_path / "nbest.jsonl", []))
     with pytest.raises(InputError, match="'u' has no reference"):
         tune(read_nbest(write_lists(tmp_path / "nbest.jsonl", [good])), [np.zeros(1)])
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"nbest": [{"text": "A", "total": None}]}, r"\(v\): 'total' must be a finite number, got None"),
+        ({"nbest": [{"text": "A", "total": -1}, {"text": "B", "total": float("nan")}]}, "a finite number, got nan"),
+        ({"nbest": [{"text": "A", "total": float("-inf")}]}, "a finite number, got -inf"),
+        ({"nbest": [{"text": "A", "total": "-1"}]}, "a finite number, got '-1'"),
+        ({"nbest": [{"text": "A", "total": True}]}, "a finite number, got True"),
+        ({"nbest": [{"text": "A", "total": 10**400}]}, "a finite number, got 10"),
+        ({"id": 5}, "'id' must be a string, got 5"),
+        ({"reference": 5}, "'reference' must be a string or null, got 5"),
+        ({"speaker": ["s"]}, r"'speaker' must be a string or null, got \['s'\]"),
+        ({"seconds": "2"}, "'seconds' must be a number of at least 0 or null, got '2'"),
+        ({"id": "u"}, "utterance 'u' occurs twice"),
+    ],
+)
+def test_what_no_search_writes_is_named_by_file_and_row(tmp_path, more, named):
+    path = write_lists(tmp_path / "nbest.jsonl", [row("u", [("A", -1)]), {**row("v", [("A", -1)]), **more}])
+    with pytest.raises(InputError, match=rf"nbest.jsonl, row 2.*{named}"):
+        read_nbest(path)
