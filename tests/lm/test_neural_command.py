@@ -34,6 +34,14 @@ def test_a_model_is_trained_measured_and_written(tmp_path, text, architecture, c
     assert seen > other + 5
 
 
+@pytest.mark.parametrize("last", ["A", "AB BA"])
+def test_a_model_is_written_however_short_the_unseen_text_is(tmp_path, last):
+    (tmp_path / "text.txt").write_text("AB BA\n" * 9 + last + "\n")
+    options = [*SMALL, "--epochs", "1", "--unseen", "0.1"]
+    assert main([str(tmp_path / "text.txt"), "-o", str(tmp_path / "lm"), *options]) == 0
+    assert load_language_model(tmp_path / "lm")[1]["unseen_bits"] > 0
+
+
 def test_excluded_sentences_are_left_out_and_counted(tmp_path, text, capsys):
     (tmp_path / "held_out.txt").write_text("C\nD\n")
     excluded = ["--exclude", str(tmp_path / "held_out.txt")]
