@@ -8,9 +8,9 @@ from typing import Any
 from asr.errors import InputError
 from asr.lm.counts import count_ngrams, vocabulary_of, with_special
 from asr.lm.kneser_ney import Discounts, estimate
-from asr.lm.model import NGramModel
+from asr.lm.model import NGramModel, Unit
 from asr.lm.pruning import assemble
-from asr.lm.sentences import Unit, digest_of, is_manifest, read_sentences, split, without_held_out
+from asr.lm.sentences import digest_of, is_manifest, read_sentences, split, without_held_out
 from asr.text import normalizer
 
 

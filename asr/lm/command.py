@@ -13,9 +13,9 @@ import numpy as np
 from asr.errors import InputError
 from asr.files import write_json
 from asr.lm.building import BuildOptions, build
-from asr.lm.model import NGramModel
+from asr.lm.model import UNITS, NGramModel
 from asr.lm.perplexity import Prediction, predict
-from asr.lm.sentences import UNITS, read_sentences, split
+from asr.lm.sentences import read_sentences, split
 from asr.lm.storage import check_name, read_model, write_model
 from asr.text import normalizer
 

@@ -1,7 +1,7 @@
 """Back-off n-gram models: probabilities and states for many contexts at once."""
 
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from asr.errors import InputError
 from asr.lm.trie import ROOT, Trie
 
+Unit = Literal["word", "character"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
 UNKNOWN = "<unk>"
 START = "<s>"
 END = "</s>"
@@ -85,8 +87,14 @@ class NGramModel:
         return state
 
     @property
-    def unit(self) -> Literal["word", "character"]:
-        """What the model's words are: "character" if `<space>` is one, and the others are single characters."""
+    def unit(self) -> Unit:
+        """What the model's words are, as its record says.
+
+        Without one: "character" if `<space>` is one of them, and the others are single characters.
+        """
+        for unit in UNITS:
+            if unit == self.record.get("unit"):
+                return unit
         single = all(len(word) == 1 for word in self.words if word not in (START, END, SPACE, UNKNOWN, "<UNK>"))
         return "character" if single and SPACE in self._index else "word"
 

@@ -6,15 +6,13 @@ import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from asr.errors import InputError
 from asr.files import read_jsonl
-from asr.lm.model import SPACE
+from asr.lm.model import SPACE, Unit
 from asr.text import LOWER_1, Normalizer
 
-Unit = Literal["word", "character"]
-UNITS: tuple[Unit, ...] = get_args(Unit)
 GZIP = b"\x1f\x8b"
 """How gzipped files begin."""
 

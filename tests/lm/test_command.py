@@ -77,6 +77,15 @@ def test_a_prepared_manifest_is_text_with_all_its_transcripts(tmp_path):
     assert model.record["words"] == sum(map(len, texts))
 
 
+@pytest.mark.parametrize("name", ["lm.npz", "lm.arpa"])
+def test_a_model_of_characters_is_one_without_a_space_too(tmp_path, name, capsys):
+    (tmp_path / "words.txt").write_text("yes\nno\nstop\ngo\nyes\n")
+    run("build", tmp_path / "words.txt", "--unit", "character", "-o", tmp_path / name)
+    assert read_model(tmp_path / name).unit == "character"
+    run("score", tmp_path / name, tmp_path / "words.txt")
+    assert "5 sentences, 14 characters, 0 unknown" in capsys.readouterr().out
+
+
 def test_held_out_sentences_are_left_out_and_counted(tmp_path, text, capsys):
     (tmp_path / "held.txt").write_text("the dog sat!\nThe Cat,  ran\nNOT THERE\n")
     write_jsonl(tmp_path / "more.jsonl", [{"text": "A DOG RAN"}, {"text": "THE DOG SAT"}])
