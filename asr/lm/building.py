@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from asr.errors import InputError
-from asr.lm.counts import count_ngrams, vocabulary_of, with_special
+from asr.lm.counts import SPECIAL, count_ngrams, vocabulary_of, with_special
 from asr.lm.kneser_ney import Discounts, estimate
-from asr.lm.model import NGramModel, Unit
+from asr.lm.model import SPACE, NGramModel, Unit
 from asr.lm.pruning import assemble
 from asr.lm.sentences import digest_of, is_manifest, read_sentences, split, without_held_out
-from asr.text import normalizer
+from asr.text import Normalizer, normalizer
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class BuildOptions:
             the orders above too.
         threshold: n-grams that lower the perplexity by a smaller part than this are left out.
         vocabulary: a file with a word a line (its first field), or a manifest, of whose transcripts all words are
-            known; other words count as `<unk>`.
+            known; other words count as `<unk>`. They are normalised as the text is. Of characters: those of these
+            words, and with a list, of characters or words, the space.
         min_count: words that occur less often count as `<unk>`.
         max_words: only the most frequent are words.
         normalizer: of the text.
@@ -115,12 +116,18 @@ def build_from_units(sentences: Sequence[Sequence[str]], options: BuildOptions) 
 def _vocabulary(sentences: Sequence[Sequence[str]], options: BuildOptions) -> list[str]:
     if options.vocabulary is None:
         return vocabulary_of(sentences, options.min_count, options.max_words)
+    normalize = normalizer(options.normalizer)
     lines = read_sentences(options.vocabulary)
     if is_manifest(options.vocabulary):
-        normalize = normalizer(options.normalizer)
-        words = {word for line in lines for word in normalize(line).split()}
+        units = {unit for line in lines for unit in split(normalize(line), options.unit)}
     else:
-        words = {line.split()[0] for line in lines}
-    if not words:
+        units = {unit for line in lines for unit in _listed(line.split()[0], options.unit, normalize)}
+        units |= {SPACE} if options.unit == "character" else set()
+    if not units:
         raise InputError(f"{options.vocabulary} has no words")
-    return sorted(words)
+    return sorted(units)
+
+
+def _listed(entry: str, unit: Unit, normalize: Normalizer) -> list[str]:
+    """The units of an entry of a list, normalised as the text is: as it stands if nothing is left then, such as `'`."""
+    return [entry] if entry in (*SPECIAL, SPACE) else split(normalize(entry) or entry, unit)

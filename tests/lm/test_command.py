@@ -109,6 +109,29 @@ def test_the_normaliser_is_applied_to_the_text(tmp_path):
     assert read_arpa(tmp_path / "lm.arpa").words[3:] == ("FIVE", "IT'S", "O'CLOCK")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "known"),
+    [
+        ("characters.txt", "a\nC\n't\n", ("'", "<space>", "A", "C", "T")),
+        ("words.txt", "cat K AE T\n", ("<space>", "A", "C", "T")),
+        ("cuts.jsonl", '{"text": "a cat"}\n{"text": "at"}\n', ("<space>", "A", "C", "T")),
+        ("apostrophe.txt", "'\n<space>\n<unk>\n", ("'", "<space>")),
+    ],
+)
+def test_the_vocabulary_of_a_model_of_characters_is_of_characters(tmp_path, text, name, content, known):
+    (tmp_path / name).write_text(content)
+    options = ["--unit", "character", "--vocabulary", tmp_path / name, "--normalizer", "english/1"]
+    run("build", text, "-o", tmp_path / "lm.npz", *options)
+    assert read_model(tmp_path / "lm.npz").words[3:] == known
+
+
+def test_the_words_of_a_list_are_normalised_as_the_text_is(tmp_path, text):
+    (tmp_path / "list.txt").write_text("the\ncat k ae t\n<s>\n25\n")
+    options = ["--vocabulary", tmp_path / "list.txt", "--normalizer", "english/1"]
+    run("build", text, "-o", tmp_path / "lm.npz", *options)
+    assert read_model(tmp_path / "lm.npz").words[3:] == ("CAT", "FIVE", "THE", "TWENTY")
+
+
 def test_perplexity_of_a_uniform_model_is_its_number_of_words(tmp_path, capsys):
     log_prob = -math.log10(4)
     unigrams = "".join(f"{log_prob:.7f}\t{word}\n" for word in ("<unk>", "</s>", "A", "B"))
