@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.errors import InputError
-from asr.lm.counts import SPECIAL, count_ngrams, vocabulary_of, with_special
+from asr.lm.counts import SPECIAL, UNKNOWN_INDEX, count_ngrams, vocabulary_of, with_special
 from asr.lm.kneser_ney import Discounts, estimate
 from asr.lm.model import SPACE, NGramModel, Unit
 from asr.lm.pruning import assemble
@@ -102,7 +102,10 @@ def build_from_units(sentences: Sequence[Sequence[str]], options: BuildOptions) 
         InputError: there are no sentences, or an option cannot be used.
     """
     words = with_special(_vocabulary(sentences, options))
-    levels, discounts = estimate(count_ngrams(sentences, words, options.order), options.cutoffs)
+    counts = count_ngrams(sentences, words, options.order)
+    unknown = int(counts[0].occurrences[UNKNOWN_INDEX])
+    levels, discounts = estimate(counts, options.cutoffs)
+    del counts  # whose memory the assembly needs
     record: dict[str, Any] = {
         "estimate": "interpolated modified Kneser-Ney",
         "unit": options.unit,
@@ -110,6 +113,8 @@ def build_from_units(sentences: Sequence[Sequence[str]], options: BuildOptions) 
         "cutoffs": list(options.cutoffs),
         "threshold": options.threshold,
     }
+    if unknown:
+        record["unknown"] = unknown
     return NGramModel(words, assemble(levels, options.threshold), record), discounts
 
 

@@ -71,6 +71,10 @@ def build_main(arguments: Sequence[str]) -> int:
     estimated = time.perf_counter()
     write_model(given.output, model)
     print(describe(model))
+    unknown, words = model.record.get("unknown", 0), model.record["words"]
+    if given.vocabulary and unknown > MOSTLY * words:
+        shown = f"{unknown} of {words} {model.unit}s of the text ({unknown / words:.2%})"
+        print(f"note: {shown} are not in {given.vocabulary}: are they in different case?", file=sys.stderr)
     print(
         f"{estimated - began:.1f} s to read and estimate, {time.perf_counter() - estimated:.1f} s to write "
         f"{given.output} ({Path(given.output).stat().st_size / 1e6:.1f} MB)"
@@ -133,6 +137,9 @@ def describe(model: NGramModel) -> str:
     if "sentences" in record:
         names = ", ".join(source["name"] for source in record["texts"])
         lines.append(f"from {record['sentences']} sentences, {record['words']} {model.unit}s, of {names}")
+        if unknown_words := record.get("unknown"):
+            share = unknown_words / record["words"]
+            lines.append(f"of these, {unknown_words} {model.unit}s are unknown ({share:.2%})")
     lines += [
         f"left out {excluded['sentences']} sentences that are in {excluded['path']} "
         f"({excluded['found']} of its {excluded['transcripts']} different transcripts were found)"

@@ -132,6 +132,19 @@ def test_the_words_of_a_list_are_normalised_as_the_text_is(tmp_path, text):
     assert read_model(tmp_path / "lm.npz").words[3:] == ("CAT", "FIVE", "THE", "TWENTY")
 
 
+def test_a_vocabulary_that_knows_next_to_nothing_of_the_text_is_said(tmp_path, text, capsys):
+    (tmp_path / "lower.txt").write_text("the\ncat\ndog\nsat\nran\na\n")
+    run("build", text, "-o", tmp_path / "lm.npz", "--vocabulary", tmp_path / "lower.txt")
+    said = capsys.readouterr()
+    assert "of these, 12 words are unknown (100.00%)" in said.out
+    assert f"12 of 12 words of the text (100.00%) are not in {tmp_path / 'lower.txt'}: are they in" in said.err
+    (tmp_path / "some.txt").write_text("THE\nCAT\n")
+    run("build", text, "-o", tmp_path / "lm.npz", "--vocabulary", tmp_path / "some.txt")
+    said = capsys.readouterr()
+    assert "of these, 7 words are unknown (58.33%)" in said.out
+    assert said.err == ""
+
+
 def test_perplexity_of_a_uniform_model_is_its_number_of_words(tmp_path, capsys):
     log_prob = -math.log10(4)
     unigrams = "".join(f"{log_prob:.7f}\t{word}\n" for word in ("<unk>", "</s>", "A", "B"))
