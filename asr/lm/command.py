@@ -123,7 +123,10 @@ def info_main(arguments: Sequence[str]) -> int:
     began = time.perf_counter()
     model = read_model(given.model)
     seconds = time.perf_counter() - began
-    print(describe(model))
+    try:
+        print(describe(model))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{given.model} has a record that `asr lm build` does not write: {error!r}") from error
     print(f"opened in {seconds:.1f} s, {Path(given.model).stat().st_size / 1e6:.1f} MB")
     return 0
 

@@ -90,11 +90,14 @@ def _read_compact(path: Path) -> NGramModel:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except InputError:
         raise
-    except (KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (KeyError, ValueError, TypeError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is no language model as `asr lm build` writes it: {error}") from error
 
 
 def _unpacked(stored: dict[str, NDArray[Any]]) -> NGramModel:
+    odd = [name for name, part in stored.items() if part.ndim != 1]
+    if odd:
+        raise ValueError(f"its part {odd[0]!r} has the shape {stored[odd[0]].shape}, and not one dimension")
     words = tuple(stored["words"].tobytes().decode().split("\n"))
     counts = tuple(stored["counts"].tolist())
     last = stored["last"].astype(np.int64)
@@ -106,4 +109,6 @@ def _unpacked(stored: dict[str, NDArray[Any]]) -> NGramModel:
     backoff = np.zeros_like(log_prob)
     backoff[: len(stored["backoff"])] = stored["backoff"]
     record = json.loads(stored["record"].tobytes())
+    if not isinstance(record, dict):
+        raise ValueError(f"its record is {record!r}, and no object")
     return NGramModel(words, Trie(keys, log_prob, backoff, suffixes(keys, counts, len(words)), counts), record)

@@ -11,7 +11,7 @@ from tone_corpus import write_tone_corpus
 from asr.cli import main
 from asr.files import read_jsonl, write_jsonl
 from asr.lm.arpa import read_arpa
-from asr.lm.storage import read_model
+from asr.lm.storage import read_model, write_model
 
 TEXT = "THE CAT SAT\nTHE DOG SAT\nTHE CAT RAN\nA DOG RAN\n"
 
@@ -189,6 +189,19 @@ def test_info_says_what_a_model_is_and_was_made_of(tmp_path, text, capsys):
     assert "pruned: cut-offs [0, 0, 1], threshold 1e-09" in said
     assert "(fallback" in said
     assert said.splitlines()[:-1] == built.splitlines()[:-1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"texts": None}, "TypeError"), ({"discounts": [{}]}, "KeyError.'amounts'"), ({"excluded": 5}, "TypeError")],
+)
+def test_a_record_that_is_not_whole_is_named(tmp_path, text, changes, named, capsys):
+    run("build", text, "-o", tmp_path / "lm.npz")
+    model = read_model(tmp_path / "lm.npz")
+    model.record.update(changes)
+    write_model(tmp_path / "lm.npz", model)
+    assert main(["lm", "info", str(tmp_path / "lm.npz")]) == 1
+    assert re.search(rf"lm.npz has a record that `asr lm build` does not write: {named}", capsys.readouterr().err)
 
 
 def test_text_without_a_sentence_is_named(tmp_path, text, capsys):

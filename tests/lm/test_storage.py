@@ -45,6 +45,9 @@ def stored_with(path, **changes):
         ({"last": np.zeros(3)}, "its parts differ in length"),
         ({"children": np.zeros(3, dtype=np.int64)}, "its parts differ in length"),
         ({"record": np.frombuffer(b"{", dtype=np.uint8)}, "is no language model"),
+        ({"record": np.frombuffer(b"[1]", dtype=np.uint8)}, r"its record is \[1\], and no object"),
+        ({"counts": np.array([[5, 9]])}, r"its part 'counts' has the shape \(1, 2\), and not one dimension"),
+        ({"children": np.full(6, 1.5)}, "is no language model"),
     ],
     ids=str,
 )
