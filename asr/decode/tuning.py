@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from asr.data.cuts import text_of
-from asr.decode.options import DecodingOptions
+from asr.decode.options import MODEL_WORDS, DecodingOptions
 from asr.decode.pool import ReaderPool
 from asr.randomness import generator
 from asr.score.errors import align_words, count
@@ -53,6 +53,8 @@ class Task(NamedTuple):
 def free_weights(options: DecodingOptions) -> tuple[str, ...]:
     """The weights that have a part in what these options decode.
 
+    Words of a lexicon's file may be unknown to the language model, which charges them.
+
     >>> free_weights(DecodingOptions("beam", lm="3-gram.arpa"))
     ('alpha', 'beta', 'unknown_penalty')
     """
@@ -61,7 +63,7 @@ def free_weights(options: DecodingOptions) -> tuple[str, ...]:
         names.append("alpha")
     if options.lm or options.lexicon:
         names.append("beta")
-    if options.lm and not options.lexicon:
+    if options.lm and options.lexicon != MODEL_WORDS:
         names.append("unknown_penalty")
     if options.char_lm:
         names.append("char_alpha")

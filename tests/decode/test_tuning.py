@@ -366,6 +366,7 @@ def test_only_weights_with_a_part_are_free():
     assert free_weights(DecodingOptions("beam")) == ()
     assert free_weights(DecodingOptions("beam", lexicon="x")) == ("beta",)
     assert free_weights(DecodingOptions("beam", lexicon="lm", lm="y")) == ("alpha", "beta")
+    assert free_weights(DecodingOptions("beam", lexicon="x", lm="y")) == ("alpha", "beta", "unknown_penalty")
     assert free_weights(DecodingOptions("beam", char_lm="z")) == ("char_alpha",)
 
 
