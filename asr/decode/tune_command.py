@@ -239,6 +239,8 @@ def _grid(given: Sequence[str], names: Sequence[str]) -> dict[str, list[float]]:
     for text in given:
         name, equals, values = text.partition("=")
         name = name.replace("-", "_")
+        if name in grid:
+            raise InputError(f"--grid has {name} twice, the second time as {text!r}: give all its values at once")
         try:
             grid[name] = [float(value) for value in values.split(",")]
         except ValueError:

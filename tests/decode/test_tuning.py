@@ -301,6 +301,7 @@ def test_greedy_decoding_passes_over_a_decoder_json(root, model, lm, tmp_path):
         (["--lm", "{lm}", "--decoder", "flashlight", "--lexicon", "lm"], "not those of 'flashlight'"),
         (["--lm", "{lm}", "--grid", "gamma=1"], "NAME one of alpha, beta, unknown_penalty, got 'gamma=1'"),
         (["--lm", "{lm}", "--grid", "alpha=x"], "got 'alpha=x'"),
+        (["--lm", "{lm}", "--grid", "alpha=0.4", "beta=0", "alpha=0.6"], "--grid has alpha twice, .* as 'alpha=0.6'"),
         (["--lm", "{lm}", "--grid", "alpha=-1"], "--alpha must be a number of at least 0"),
         (["--lm", "{lm}", "--grid", "alpha=1", "--trials", "3"], "leave out --trials"),
         (["--lm", "{lm}", "--trials", "0"], "--trials must be a number of at least 1"),
