@@ -12,6 +12,7 @@ word will cost at least (look-ahead, the best unigram below its place in the tri
 a word that can be no known one any more. Loans change what is pruned, and no score of a finished text.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -100,7 +101,7 @@ class WordWeights:
     def __post_init__(self) -> None:
         for name, at_least in (("alpha", 0.0), ("beta", -np.inf), ("unknown_penalty", 0.0)):
             value = getattr(self, name)
-            if not (np.isfinite(value) and value >= at_least):
+            if not (math.isfinite(value) and value >= at_least):
                 limit = "a number" if at_least < 0 else "a number of at least 0"
                 raise InputError(f"--{name.replace('_', '-')} must be {limit}, got {value}")
 

@@ -1,6 +1,7 @@
 """How log-probabilities become text: the options of every command that decodes, and decoder.json."""
 
 import argparse
+import sys
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,8 @@ def decoding_from_dict(data: Any, where: str, folder: Path | None = None) -> Dec
 def _check_type(value: Any, kind: Any, where: str) -> None:
     """Refuse what JSON may hold and an option may not; a whole number is a number too, and a truth value is none."""
     kinds = float | int if kind is float else kind
-    if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
+    too_large = isinstance(value, int) and abs(value) > sys.float_info.max
+    if too_large or not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
         names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
         raise InputError(f"{where} must be {names.get(kind, 'a file with its SHA-256, or null')}, got {value!r}")
 

@@ -199,6 +199,8 @@ def test_a_decoder_json_gives_its_options_back_and_names_a_changed_file(tmp_path
         ({"alpha": None}, "FILE: alpha must be a number, got None"),
         ({"char_alpha": "0.5"}, "FILE: char_alpha must be a number, got '0.5'"),
         ({"beta": True}, "FILE: beta must be a number, got True"),
+        ({"alpha": -(10**300)}, "--alpha must be a number of at least 0, got -10"),
+        ({"char_alpha": 10**400}, "FILE: char_alpha must be a number, got 10"),
         ({"look_ahead": 1}, "FILE: look_ahead must be true or false, got 1"),
         ({"decoder": None}, "FILE: decoder must be a text, got None"),
         ({"lm": 3}, "FILE: lm must be a file with its SHA-256, or null, got 3"),
