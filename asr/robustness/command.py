@@ -85,6 +85,8 @@ def _kept(file: str) -> tuple[list[Row], str]:
 
 def _manifest_of(options: argparse.Namespace, loaded: LoadedModel) -> Path:
     if options.cuts:
+        if not Path(options.cuts).is_file():
+            raise InputError(f"--cuts {options.cuts!r}: there is no such file")
         return Path(options.cuts)
     return split_manifest(corpus_root(options.root, loaded, options.model), options.split)
 

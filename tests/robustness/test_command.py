@@ -94,6 +94,7 @@ def test_there_is_either_a_model_or_a_record(arguments, capsys):
         (["--noise", "brown"], "--noise 'brown' is neither white, pink, babble nor a manifest"),
         (["--speed", "3"], "--speed must be hundredths from 0.5 to 2, got 3"),
         (["--split", "nosuch"], "has no split 'nosuch'"),
+        (["--cuts", "nosuch.jsonl"], "--cuts 'nosuch.jsonl': there is no such file"),
     ],
 )
 def test_wrong_options_are_named(root, model, options, message, capsys):
