@@ -71,7 +71,7 @@ def finite_log_probs(
         names: utterance ids or files, for errors.
 
     Raises:
-        InputError: the model gives NaN for some of them, which are named.
+        InputError: the model gives NaN for some of them, which are named, or their features are not finite.
     """
     if not waveforms:
         return []
@@ -79,8 +79,22 @@ def finite_log_probs(
     rows = [frames[:n].cpu().numpy() for frames, n in zip(log_probs, lengths.tolist(), strict=True)]
     broken = [name for name, row in zip(names, rows, strict=True) if np.isnan(row).any()]
     if broken:
+        _check_features(loaded, waveforms, names)
         raise InputError(f"the model gives NaN for {', '.join(broken)}: its weights or feature statistics are broken")
     return rows
+
+
+def _check_features(loaded: LoadedModel, waveforms: Sequence[Tensor], names: Sequence[str]) -> None:
+    """Refuse audio so loud that the power of its frames is no finite number, whatever the statistics of features.
+
+    Raises:
+        InputError: there is some.
+    """
+    device = loaded.features.mean.device
+    for name, waveform in zip(names, waveforms, strict=True):
+        if not bool(loaded.features.unnormalized(waveform.to(device)).isfinite().all()):
+            peak = float(waveform.abs().max())
+            raise InputError(f"the features of {name} are not finite: its samples reach {peak:g}, and full scale is 1")
 
 
 def recognize(

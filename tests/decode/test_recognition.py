@@ -66,3 +66,14 @@ def test_a_model_that_gives_nan_is_refused_with_the_utterances():
         model.model.head.bias[2] = float("nan")
     with pytest.raises(InputError, match="NaN for one, two: its weights or feature statistics are broken"):
         recognize(model, waveforms(["A", "B"]), ["one", "two"])
+
+
+def test_audio_whose_features_are_not_finite_is_not_blamed_on_the_model():
+    model = tone_reader()
+    model.model.encoder.register_forward_hook(  # as any weighted sum of features does
+        lambda _, given, found: (found[0] + 0 * given[0].sum(dim=(1, 2))[:, None, None], found[1])
+    )
+    good, loud = waveforms(["A", "B"])
+    assert [found.text for found in recognize(model, [good, loud], ["one", "two"])] == ["A", "B"]
+    with pytest.raises(InputError, match=r"the features of two are not finite: its samples reach 3e\+38, and full"):
+        recognize(model, [good, loud / loud.abs().max() * 3e38], ["one", "two"])
