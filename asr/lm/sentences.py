@@ -127,7 +127,7 @@ def without_held_out(
 ) -> tuple[list[str], list[Exclusion]]:
     """Leave out sentences that are equal to a held-out transcript.
 
-    Two texts are equal if they are after `normalize` and, then, without case and punctuation.
+    Two texts are equal if they are after `normalize` and, then, without case and punctuation, and something is left.
 
     Args:
         sentences: the text, normalised.
@@ -142,7 +142,7 @@ def without_held_out(
     exclusions = []
     for path in held_out:
         held = read_sentences(path)
-        transcripts = {LOWER_1(normalize(text)) for text in held}
+        transcripts = {LOWER_1(normalize(text)) for text in held} - {""}
         removed = [number for number in kept if keys[number] in transcripts]
         found = transcripts.intersection(keys)
         exclusions.append(Exclusion(str(path), len(transcripts), len(found), len(removed), digest_of(held)))

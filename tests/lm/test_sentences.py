@@ -56,3 +56,10 @@ def test_held_out_sentences_are_equal_without_case_and_punctuation(tmp_path):
     assert kept == ["ITS FIVE", "FIVE"]
     digest = hashlib.sha256((tmp_path / "held").read_bytes()).hexdigest()
     assert exclusion[1:] == (2, 1, 2, digest)  # two different transcripts, one found, two sentences left out
+
+
+def test_a_held_out_transcript_without_a_letter_is_equal_to_none(tmp_path):
+    (tmp_path / "held").write_text("...\nA\n")
+    kept, (exclusion,) = without_held_out(["?", "A", "!"], [tmp_path / "held"], normalizer("verbatim/1"))
+    assert kept == ["?", "!"]
+    assert (exclusion.transcripts, exclusion.found, exclusion.sentences) == (1, 1, 1)
