@@ -19,7 +19,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -51,8 +51,9 @@ _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)\s*$")
 def read_arpa(path: Path | str) -> NGramModel:
     """Read an ARPA file, gzipped if its name ends in `.gz`.
 
-    Fields may be separated by tabs or spaces; back-off weights may be absent. A model without `<unk>` gets one of
-    log10 P = -100. Contexts that are missing are added with the probability that backing off gives them.
+    Fields may be separated by tabs or spaces, and blank lines are skipped; back-off weights may be absent. A model
+    without `<unk>` gets one of log10 P = -100. Contexts that are missing are added with the probability that backing
+    off gives them.
 
     Raises:
         InputError: it cannot be read or is no such file; the message names file and line.
@@ -152,9 +153,12 @@ class _Reader:
             lines = list(islice(self.file, min(left, LINES)))
             if not lines:
                 raise InputError(rf"{self.path} ends after line {self.line}, before \end\: it is truncated")
-            parts.append(self._ngrams(lines, order, last, words, index))
-            self.line += len(lines)
-            left -= len(lines)
+            for blank, run in groupby(lines, bytes.isspace):
+                together = list(run)
+                if not blank:
+                    parts.append(self._ngrams(together, order, last, words, index))
+                    left -= len(together)
+                self.line += len(together)
         return _joined(parts)
 
     def _ngrams(
@@ -219,7 +223,7 @@ class _Reader:
 
     def _wrong_ngram(self, lines: list[bytes], row: int, order: int) -> InputError:
         line = lines[row].strip()
-        if not line or line.startswith(b"\\"):
+        if line.startswith(b"\\"):
             return self._wrong(rf"the {order}-grams end here; \data\ says there are more", row + 1)
         return self._wrong(f"expected log10 P and {order} word(s), found {_shown(line)}", row + 1)
 

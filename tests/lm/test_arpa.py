@@ -66,6 +66,13 @@ def test_spaces_gzip_and_carriage_returns_change_nothing(tmp_path):
     assert walk(read_arpa(tmp_path / "lm.arpa.gz"), ["YES", "NO"]) == expected
 
 
+@pytest.mark.parametrize("before", ["-1.0\t<unk>", "-0.9\tYES", "-0.2\tYES"], ids=["first", "inner", "last"])
+def test_blank_lines_change_nothing(tmp_path, before):
+    model = read_arpa(write(tmp_path / "lm.arpa", TINY.replace(before, f"\n \t\r\n{before}")))
+    assert walk(model, ["YES"]) == [-0.1, -0.2]
+    assert model.counts == (4, 2)
+
+
 def test_a_byte_order_mark_changes_nothing(tmp_path):
     text = TINY.removeprefix("made by hand\n\n")
     marked = write(tmp_path / "marked.arpa", f"\ufeff{text}")
@@ -155,9 +162,9 @@ def test_every_n_gram_is_written_once(tmp_path):
         ("ngram 1=4", "ngram 1=four", "line 4: expected `ngram 1=COUNT`, found 'ngram 1=four'"),
         ("ngram 2=2", "ngram 3=2", "line 5: expected `ngram 2=COUNT`"),
         ("\\1-grams:", "\\2-grams:", "line 7: expected counts and then \\1-grams:"),
-        ("ngram 1=4", "ngram 1=5", "line 12: the 1-grams end here; \\data\\ says there are more"),
+        ("ngram 1=4", "ngram 1=5", "line 13: the 1-grams end here; \\data\\ says there are more"),
         ("ngram 1=4", "ngram 1=3", "line 11: expected \\2-grams:, found '-0.9"),
-        ("ngram 2=2", "ngram 2=3", "line 16: the 2-grams end here"),
+        ("ngram 2=2", "ngram 2=3", "line 17: the 2-grams end here"),
         ("ngram 2=2", "ngram 2=1", "line 15: expected \\end\\ after 1 2-grams, found"),
         ("-0.2\tYES", "-O.2\tYES", "line 15: '-O.2' is not a logarithm"),
         ("-0.2\tYES", "nan\tYES", "line 15: 'nan' is not a logarithm"),
@@ -167,6 +174,7 @@ def test_every_n_gram_is_written_once(tmp_path):
         ("-0.1\t<s> YES", "-0.1\t<s> NO", "line 14: 'NO' is not among the 1-grams"),
         ("-0.1\t<s> YES", "-0.1\t<s>", "line 14: expected log10 P and 2 word(s)"),
         ("-0.1\t<s> YES", "-0.1\t<s> YES -1 -1", "line 14: expected log10 P and 2 word(s)"),
+        ("-0.9\tYES", "\n \n-0.9\t<s>", "line 13: the word '<s>' occurs twice"),
         ("-0.9\tYES", "-0.9\t<s>", "line 11: the word '<s>' occurs twice"),
         ("<s> YES", "YES </s>", "the n-gram 'YES </s>' occurs twice"),
         ("</s>", "END", "no </s> among the 1-grams"),
