@@ -78,9 +78,18 @@ def _kept(file: str) -> tuple[list[Row], str]:
     """
     record = read_json(file)
     try:
-        return [Row(**row) for row in record["rows"]], str(record["note"])
+        return [_kept_row(row) for row in record["rows"]], str(record["note"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{file} is no record that `asr robustness --json` wrote: {error}") from error
+
+
+def _kept_row(data: dict[str, Any]) -> Row:
+    row = Row(**data)
+    for name, value in row.to_dict().items():
+        undefined = value is None and name in ("lower", "upper")
+        if not undefined and not isinstance(value, str if name == "condition" else int | float):
+            raise TypeError(f"{name} is {value!r}")
+    return row
 
 
 def _manifest_of(options: argparse.Namespace, loaded: LoadedModel) -> Path:

@@ -1,5 +1,7 @@
 """`asr robustness` as a user runs it, with a model that makes no errors on clean audio."""
 
+import json
+
 import pytest
 import torch
 from tone_corpus import write_tone_corpus
@@ -74,10 +76,16 @@ def test_a_kept_record_is_shown_as_it_was_printed(root, model, tmp_path, form, c
 
 def test_only_records_of_robustness_are_shown(tmp_path, capsys):
     file = tmp_path / "scores.json"
-    for content in ("{}", "[]", '{"rows": [{"wer": 1}], "note": ""}'):
+    counts = ("utterances", "words", "errors", "substitutions", "deletions", "insertions", "cer")
+    row = {"condition": "unchanged", **dict.fromkeys(counts, 1), "wer": 1.0, "lower": None, "upper": None}
+    odd = [{"wer": "1"}, {"words": None}, {"condition": 3}, {"lower": "0"}]
+    rows = [f'{{"rows": [{json.dumps(row | change)}], "note": ""}}' for change in odd]
+    for content in ("{}", "[]", '{"rows": [{"wer": 1}], "note": ""}', '{"rows": [5], "note": ""}', *rows):
         file.write_text(content)
         assert main(["robustness", "--show", str(file)]) == 1
         assert f"{file} is no record that `asr robustness --json` wrote" in capsys.readouterr().err
+    write_json(file, {"rows": [row], "note": ""})
+    assert main(["robustness", "--show", str(file)]) == 0
 
 
 @pytest.mark.parametrize("arguments", [[], ["model", "--show", "robustness.json"]])
