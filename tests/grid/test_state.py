@@ -61,13 +61,16 @@ def test_pieces_of_any_size_give_what_one_piece_gives(
         torch.testing.assert_close(state, last, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("products", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("products", "way"), [(torch.float32, ""), (torch.bfloat16, ""), (torch.bfloat16, "widened")])
 @pytest.mark.parametrize(
     "options",
     [{}, {"depth": "lstm", "bidirectional": FREQUENCY}, {"axes": 1}, {"bands": 2, "peepholes": True}, {"cell": "gru"}],
     ids=str,
 )
-def test_pieces_on_the_kernel_give_what_one_piece_gives(options: dict[str, Any], products: torch.dtype) -> None:
+def test_pieces_on_the_kernel_give_what_one_piece_gives(
+    options: dict[str, Any], products: torch.dtype, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASR_GRID_PRODUCTS", way)
     module = GridLSTM(3, 5, 2, engine="cpu", **options)
     if ENGINES["cpu"].refusal(module.options, torch.device("cpu"), products):
         pytest.skip("the kernel is not there")

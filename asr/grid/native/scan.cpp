@@ -354,6 +354,16 @@ class Scan {
             store(to + unit, whole ? load(hidden + unit) : load_part(hidden + unit, sizes.real(unit)));
     }
 
+    // Those that enter the scan are rounded as its own are: a sequence in pieces gives what it gives as a whole.
+    template <class To>
+    void copy_entering(const float* hidden, To* to) const {
+        X own[WIDTH];
+        for (int64_t unit = 0; unit < sizes.padded_hidden; unit += WIDTH) {
+            store(own, load_part(hidden + unit, sizes.real(unit)));
+            store(to + unit, load(own));
+        }
+    }
+
     // A panel of the pre-activations of up to Products::ROWS rows.
     void pre_activations(const Weights<Products>& own, int64_t panel, const Number* operands, int count, float* to) const {
         const int64_t depth = rounded_up(sizes.operand, Products::DEPTH);
@@ -421,7 +431,7 @@ class Forward : Scan<X, Products> {
                 const int64_t border = this->border(this->columns[c]);
                 remembered = this->zeros;
                 if (axis == 0 && this->tensors.hidden_0)
-                    this->copy_hidden(this->tensors.hidden_0 + border, to, false);
+                    this->copy_entering(this->tensors.hidden_0 + border, to);
                 else
                     std::memset(to, 0, sizes.padded_hidden * sizeof(Number));
                 if (axis == 0 && this->tensors.memory_0) {
@@ -569,7 +579,7 @@ class Backward : Scan<X, Products> {
                 if (from >= 0)
                     this->copy_hidden(this->tensors.hidden + (this->entry(from) * sizes.axes + axis) * sizes.hidden, to, false);
                 else if (axis == 0 && this->tensors.hidden_0)
-                    this->copy_hidden(this->tensors.hidden_0 + this->border(this->columns[this->now.column[row]]), to, false);
+                    this->copy_entering(this->tensors.hidden_0 + this->border(this->columns[this->now.column[row]]), to);
                 else
                     std::memset(to, 0, sizes.padded_hidden * sizeof(Number));
             }
