@@ -1,6 +1,7 @@
 """`asr lm rescore`: choose again among the texts of N-best lists, with a language model of characters."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +22,6 @@ BONUSES = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 WEIGHT, BONUS = 0.5, 0.0
 """What is taken otherwise, unless it is given."""
 BASES = ("total", "acoustic")
-LARGEST = float(np.finfo(np.float64).max)
-"""Of the numbers that a score can be."""
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +83,7 @@ def _parse(row: Any, base: str, limit: int | None, where: str) -> NBest:
             f"{where}: expected an object with id and nbest, a list of at least one object with text and {base}"
         ) from error
     for score in scores:
-        if isinstance(score, bool) or not isinstance(score, int | float) or not abs(score) <= LARGEST:
+        if isinstance(score, bool) or not isinstance(score, int | float) or not abs(score) <= sys.float_info.max:
             raise InputError(f"{where} ({utterance.id}): {base!r} must be a finite number, got {score!r}")
     return NBest(utterance, texts, np.array(scores, dtype=np.float64))
 
