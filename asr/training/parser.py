@@ -75,7 +75,8 @@ def _hint(message: str) -> str:
     'a configuration is given with -c FILE; asr fit --help lists the options'
     """
     options = "asr fit --help lists the options"
-    if "required" in message or any(word.endswith((".yaml", ".yml")) for word in message.split()):
+    no_option = message.startswith("unrecognized arguments") and message.endswith((".yaml", ".yml"))
+    if no_option or "arguments are required" in message:
         return f"a configuration is given with -c FILE; {options}"
     if "model.encoder" in message:
         names = ", ".join(name for name in asr.encoders.__all__ if name != "Encoder")
