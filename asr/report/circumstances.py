@@ -1,6 +1,6 @@
 """How runs were trained and decoded, as their folders say, and in what the runs of a comparison differ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,12 @@ def circumstances(runs: Sequence[ScoredRun]) -> list[str]:
     """
     lines = [f"{run.name}: training {state}." for run in runs if (state := unfinished(run))]
     decoded = _decodings(runs)
-    cuts = {run.name: _test_cuts(run.scores) for run in runs}
-    data = {run.name: _data_of(run) for run in runs}
+    manifests = {run.name: _manifest(run) for run in runs}
+    length = shared_length(manifests.values())
+    cuts = {name: place(path, length) if path else UNKNOWN for name, path in manifests.items()}
+    roots = {run.name: _root(run) for run in runs}
+    length = shared_length(roots.values())
+    data = {run.name: training_data({**record_of(run), "data_root": roots[run.name]}, length) for run in runs}
     commits = {run.name: short(record_of(run).get("commit")) for run in runs}
     return lines + [
         f"{what}: {said}."
@@ -109,18 +113,29 @@ def _decodings(runs: Sequence[ScoredRun]) -> dict[str, str]:
     return {name: _written(differing[name]) if options[name] else UNKNOWN for name in options}
 
 
-def _test_cuts(scores: Mapping[str, Any]) -> str:
+def _manifest(run: ScoredRun) -> object:
     """The manifest that was decoded; of an imported system only references are known."""
-    manifest = None if "imported" in scores else scores.get("manifest")
-    return place(manifest, 3) if manifest else UNKNOWN
+    return None if "imported" in run.scores else run.scores.get("manifest")
 
 
-def _data_of(run: ScoredRun) -> str:
-    record = record_of(run)
-    if record.get("data") or record.get("data_root"):
-        return training_data(run.scores, record)
-    root = block_of(config_of(run) or {}, ["data"], run).get("root")
-    return place(root, 3) if root else UNKNOWN
+def _root(run: ScoredRun) -> object:
+    """The folder of the training data, by run.json or else by config.yaml."""
+    return record_of(run).get("data_root") or block_of(config_of(run) or {}, ["data"], run).get("root")
+
+
+def shared_length(paths: Iterable[object]) -> int:
+    """How many parts at the end of paths tell them apart: three, or as many as all have.
+
+    One run may know a folder as "data/an4" and another the same as "/home/somebody/data/an4".
+
+    >>> shared_length(["data/an4", "/home/somebody/data/an4", None]), shared_length(["/a/b/c/d"]), shared_length([])
+    (2, 3, 3)
+    """
+    return max(1, min([3, *(len(_parts(path)) for path in paths if path)]))
+
+
+def _parts(path: object) -> list[str]:
+    return [part for part in Path(str(path)).parts if part != "/"]
 
 
 def place(path: object, parts: int = 4) -> str:
@@ -129,17 +144,17 @@ def place(path: object, parts: int = 4) -> str:
     >>> place("/home/somebody/work/runs/grid/checkpoints/best.ckpt"), place("grid/best.ckpt")
     ('runs/grid/checkpoints/best.ckpt', 'grid/best.ckpt')
     """
-    return "/".join([part for part in Path(str(path)).parts if part != "/"][-parts:])
+    return "/".join(_parts(path)[-parts:])
 
 
-def training_data(scores: Mapping[str, Any], record: Mapping[str, Any]) -> str:
-    """The line of run.json about the training split, without its batches."""
+def training_data(record: Mapping[str, Any], length: int = 3) -> str:
+    """The line of run.json about the training split, without its batches, and so many parts of its folder's path."""
     lines = [line for line in str(record.get("data") or "").splitlines() if line.startswith("train: ")]
     root = record.get("data_root")
     if not lines:
-        return place(root, 3) if root else UNKNOWN
+        return place(root, length) if root else UNKNOWN
     described = ", ".join(lines[0].removeprefix("train: ").split(", ")[:2])
-    return f"{described} of {place(root, 3)}" if root else described
+    return f"{described} of {place(root, length)}" if root else described
 
 
 def decoding(scores: Mapping[str, Any]) -> str:

@@ -70,6 +70,19 @@ def test_training_data_and_commits_that_differ_are_stated(make):
     ]
 
 
+def test_a_short_path_differs_from_no_longer_one_that_ends_like_it(make):
+    short, long = "an4/data", "/home/somebody/work/an4/data"
+    runs = [
+        make("a", {"data": DATA, "data_root": short}, manifest=f"{short}/test.jsonl.gz"),
+        make("b", {"data": DATA, "data_root": long}, manifest=f"{long}/test.jsonl.gz"),
+    ]
+    assert circumstances(read_runs(runs)) == []
+    other = make("c", {"data": DATA, "data_root": "/home/somebody/work/an4/half"})
+    assert circumstances(read_runs([*runs, other])) == [
+        "Training data differ: a, b: 2156 utterances, 7.48 h of an4/data; c: 2156 utterances, 7.48 h of an4/half."
+    ]
+
+
 def test_test_sets_that_may_have_other_audio_are_stated(make):
     clean, noisy = ("/work/runs/an4/data/test.jsonl.gz", "/work/runs/an4/noisy/test.jsonl.gz")
     runs = [make("a", manifest=clean), make("b", manifest=clean.removeprefix("/work")), make("c", manifest=noisy)]

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from asr.provenance import commit
-from asr.report.circumstances import UNKNOWN, decoding, place, short, training_data
+from asr.report.circumstances import UNKNOWN, decoding, place, shared_length, short, training_data
 from asr.report.html.records import Gathered, RunRecord
 from asr.report.tables import machine_of
 
@@ -15,10 +15,11 @@ HEADINGS = ("source", "trained on", "epochs", "seed", "trained at", "scored at",
 def facts(gathered: Gathered, made: datetime) -> list[tuple[str, str]]:
     """What the head of the page says."""
     scores = gathered.runs[0].scores
+    roots = shared_length(run.record.get("data_root") for run in gathered.runs)
     found = [
         ("test set", _test_set(gathered)),
         ("utterances, words", f"{scores['utterances']:,} utterances, {scores['words']:,} words" + _speakers(gathered)),
-        ("training data", _same(gathered, training_data)),
+        ("training data", _same(gathered, lambda _, record: training_data(record, roots))),
         ("text normaliser", _same(gathered, lambda s, _: s.get("normalizer") or "none recorded")),
         ("decoding", _same(gathered, lambda s, _: decoding(s))),
         ("machine", _same(gathered, lambda s, _: machine(s))),
@@ -70,7 +71,7 @@ def origin_rows(gathered: Gathered) -> list[tuple[str, ...]]:
         rows.append(
             (
                 _source(run),
-                training_data(scores, record),
+                training_data(record),
                 epochs,
                 UNKNOWN if seed is None else str(seed),
                 short(record.get("commit")) if record else UNKNOWN,
