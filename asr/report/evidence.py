@@ -298,11 +298,14 @@ def judged(pairs: Sequence[Pair], alpha: float) -> list[Pair]:
 def _abstaining(pair: Pair, number: int, alpha: float) -> tuple[str, ...]:
     """Tests without a vote in one of `number` pairs.
 
-    The bootstrap has none where its smallest p is not below alpha: few blocks would veto any difference. MAPSSWE, whose
-    statistic is normal for many segments only, is not trusted with few where it would decide alone.
+    The bootstrap has none where its smallest p is not below alpha, so that few blocks would veto any difference, and
+    its interval is on one side of 0; an interval that contains 0, too narrow as few blocks make it, is a vote against.
+    MAPSSWE, whose statistic is normal for many segments only, is not trusted with few where it would decide alone.
     """
-    least = pair.words.least_p
-    if least is not None and number * least < alpha:
+    words = pair.words
+    can_reject = words.least_p is not None and number * words.least_p < alpha
+    contains_none = words.lower is not None and words.upper is not None and words.lower <= 0 <= words.upper
+    if can_reject or (contains_none and words.p is not None):
         return ()
     few = pair.mapsswe is not None and pair.mapsswe.segments < FEW_SEGMENTS
     return ("bootstrap", "MAPSSWE") if few else ("bootstrap",)

@@ -137,7 +137,13 @@ def _of_abstaining(evidence: Evidence) -> list[str]:
         corrected = f" ({number * least:.4g} corrected for {number} comparisons)" if number > 1 else ""
         other = f"; --blocks utterances draws utterances in the place of {kind}" if kind == "speakers" else ""
         hint = other if few_blocks else "; --draws takes more"
-        lines.append(f"The bootstrap has no vote: {what} cannot give a p below {least:.4g}{corrected}{hint}.")
+        lines.append(
+            f"Where its interval is on one side of 0 the bootstrap has no vote: {what} cannot give a p below "
+            f"{least:.4g}{corrected}{hint}."
+        )
+        alone = [pair for pair in evidence.pairs if pair.verdict == "difference" and "bootstrap" in pair.abstaining]
+        if alone and few_blocks and kind == "speakers":
+            lines.append("A difference by MAPSSWE alone is one on these speakers; others may show none.")
     few = [pair for pair in evidence.pairs if "MAPSSWE" in pair.abstaining and pair.mapsswe and pair.mapsswe.segments]
     if few:
         named = ", ".join(f"{pair.first} and {pair.second}" for pair in few)
