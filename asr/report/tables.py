@@ -1,6 +1,5 @@
 """The table of `asr compare`, and tables in plain text and Markdown."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -105,15 +104,15 @@ def notes(runs: Sequence[ScoredRun], unlike: Sequence[str] = ()) -> list[str]:
     if unlike:
         normalised = f"references {normalised}, hypotheses of {', '.join(unlike)} not all"
     lines = [f"{scores['utterances']} utterances, {scores['words']} words, {normalised}."]
-    machines = {json.dumps(run.scores["machine"], sort_keys=True): run for run in runs if run.scores.get("machine")}
-    places = [
-        f"{run.name}: {machine_of(run.scores['machine'])}" if len(machines) > 1 else machine_of(run.scores["machine"])
-        for run in machines.values()
-    ]
-    if len(places) > 1:
-        lines.append(f"The real-time factors are not comparable, they come from {'; '.join(places)}.")
-    elif places:
-        lines.append(f"Real-time factors on {places[0]}.")
+    machines: dict[str, list[str]] = {}
+    for run in runs:
+        if run.scores.get("machine"):
+            machines.setdefault(machine_of(run.scores["machine"]), []).append(run.name)
+    if len(machines) > 1:
+        places = "; ".join(f"{', '.join(names)}: {machine}" for machine, names in machines.items())
+        lines.append(f"The real-time factors are not comparable, they come from {places}.")
+    elif machines:
+        lines.append(f"Real-time factors on {next(iter(machines))}.")
     return lines
 
 

@@ -33,6 +33,7 @@ from asr.robustness.conditions import (
     with_recorded_noise,
 )
 from asr.robustness.measurement import Recogniser, Row, Utterance, joined, long_recordings, measure, row_of
+from asr.score.uncertainty import FEW_BLOCKS
 
 HEADINGS = ("audio", "utterances", "WER", "95 % interval", "CER", "substituted", "deleted", "inserted")
 LARGEST_RATIO = 100
@@ -57,7 +58,8 @@ def main(arguments: Sequence[str]) -> int:
     reference_normalizer(manifest, loaded, options.allow_normalizer_mismatch)
     utterances = _read(manifest, loaded, options.limit)
     conditions = _conditions(options, loaded.description.features.sample_rate, utterances)
-    rows, note = _measure_all(loaded, reader, utterances, conditions, options), _note(decoding, options)
+    rows = _measure_all(loaded, reader, utterances, conditions, options)
+    note = _note(rows, decoding, options)
     _print(rows, note, options.markdown)
     if options.json:
         write_json(options.json, _record(rows, note, loaded, decoding, manifest, options))
@@ -86,7 +88,7 @@ def _kept(file: str) -> tuple[list[Row], str]:
 def _kept_row(data: dict[str, Any]) -> Row:
     row = Row(**data)
     for name, value in row.to_dict().items():
-        undefined = value is None and name in ("lower", "upper")
+        undefined = value is None and name in ("lower", "upper", "blocks")
         if not undefined and not isinstance(value, str if name == "condition" else int | float):
             raise TypeError(f"{name} is {value!r}")
     return row
@@ -210,8 +212,10 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (row.condition, str(row.utterances), wer, interval, percent(row.cer), *counts)
 
 
-def _note(decoding: DecodingOptions, options: argparse.Namespace) -> str:
+def _note(rows: Sequence[Row], decoding: DecodingOptions, options: argparse.Namespace) -> str:
     parts = ["Intervals: bootstrap over speakers where they are known."]
+    if few := _few_blocks(rows):
+        parts.append(few)
     if decoding.decoder != "greedy":
         files = ", ".join(f"{name.replace('_', ' ')} {Path(path).name}" for name, path in decoding.files().items())
         parts.append(f"Decoder: {decoding.decoder}{f' ({files})' if files else ''}.")
@@ -220,6 +224,19 @@ def _note(decoding: DecodingOptions, options: argparse.Namespace) -> str:
     if options.minutes:
         parts.append("Long recordings are the utterances one after the other, with silence between them.")
     return " ".join(parts)
+
+
+def _few_blocks(rows: Sequence[Row]) -> str:
+    """A sentence on intervals that are drawn from few speakers or recordings; empty where none is."""
+    few: dict[str, list[str]] = {}
+    for row in rows:
+        if row.blocks is not None and round(row.blocks) < FEW_BLOCKS:
+            few.setdefault(f"{row.blocks:.1f}", []).append(row.condition)
+    if not few:
+        return ""
+    most = max(few, key=lambda number: len(few[number]))
+    others = "".join(f", {number} in {', '.join(names)}" for number, names in few.items() if number != most)
+    return f"Such intervals are too narrow where few are drawn: these count as {most} of equal size{others}."
 
 
 def _record(

@@ -12,7 +12,7 @@ from asr.decode.hypotheses import Hypothesis
 from asr.errors import InputError
 from asr.robustness.conditions import Condition
 from asr.score.scores import Scores, score
-from asr.score.uncertainty import DRAWS, interval
+from asr.score.uncertainty import DRAWS, Resampling
 
 Recogniser = Callable[[Sequence[Tensor], Sequence[str]], Sequence[str]]
 """(waveforms (N_b,), utterance ids) -> texts."""
@@ -47,6 +47,7 @@ class Row:
         errors: substitutions, deletions and insertions of words.
         wer, cer: rates.
         lower, upper: 95 % bootstrap interval of the WER, over speakers where they are known; None for a single piece.
+        blocks: as how many of equal size the speakers (or pieces) count that it was drawn from; None where not known.
     """
 
     condition: str
@@ -60,6 +61,7 @@ class Row:
     cer: float
     lower: float | None
     upper: float | None
+    blocks: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -104,7 +106,6 @@ def row_of(name: str, utterances: Sequence[Utterance], texts: Mapping[str, str])
     words = scores.words
     if words.rate is None:
         raise InputError("the references hold no word: there is no error rate")
-    lower, upper = _interval(scores)
     return Row(
         name,
         len(utterances),
@@ -115,18 +116,19 @@ def row_of(name: str, utterances: Sequence[Utterance], texts: Mapping[str, str])
         words.insertions,
         words.rate,
         scores.characters.rate or 0.0,
-        lower,
-        upper,
+        *_interval(scores),
     )
 
 
-def _interval(scores: Scores) -> tuple[float | None, float | None]:
+def _interval(scores: Scores) -> tuple[float | None, float | None, float | None]:
+    """Both ends, and the number of blocks."""
     counts = [utterance.words for utterance in scores.utterances]
     if len(counts) < 2:
-        return None, None
+        return None, None, None
     speakers = [utterance.speaker or utterance.id for utterance in scores.utterances]
-    found = interval([c.errors for c in counts], [c.length for c in counts], speakers, DRAWS)
-    return found.lower, found.upper
+    drawn = Resampling.of([[c.errors for c in counts]], [c.length for c in counts], speakers, DRAWS)
+    found = drawn.interval(0)
+    return found.lower, found.upper, drawn.equal_blocks
 
 
 def long_recordings(utterances: Iterable[Utterance], minutes: float, sample_rate: int) -> list[list[Utterance]]:

@@ -28,7 +28,7 @@ ENDINGS: dict[str, Form] = {
 }
 """Endings of file names, and the formats they stand for; Kaldi's files are also just called `text`."""
 TEXT_KEYS = ("hypothesis", "pred_text", "text")
-"""Where an object of a JSON-lines file may have its text: the first of these that it has."""
+"""Where the objects of a JSON-lines file have their texts: all of them in the first of these that any has."""
 TRN_LINE = re.compile(r"(?P<words>.*)\((?P<name>[^()]+)\)\s*")
 
 
@@ -88,12 +88,13 @@ def _form_of(path: Path) -> Form:
 
 
 def _read_jsonl(path: Path) -> Iterable[tuple[str, Recognized]]:
-    for number, row in enumerate(read_jsonl(path), start=1):
-        text = next((row[key] for key in TEXT_KEYS if key in row), None) if isinstance(row, dict) else None
+    rows = list(read_jsonl(path))
+    found = [key for key in TEXT_KEYS if any(isinstance(row, dict) and key in row for row in rows)]
+    for number, row in enumerate(rows, start=1):
+        text = row.get(found[0]) if isinstance(row, dict) and found else None
         if not (isinstance(text, str) and isinstance(row.get("id"), str)):
-            raise InputError(
-                f"{path}, row {number}: expected an object with id and one of {', '.join(TEXT_KEYS)}, both strings"
-            )
+            key = f"{found[0]}, as others have it," if found else f"one of {', '.join(TEXT_KEYS)},"
+            raise InputError(f"{path}, row {number}: expected an object with id and {key} both strings")
         yield row["id"], Recognized(" ".join(text.split()))
 
 

@@ -41,11 +41,16 @@ def read_references(path: Path | str) -> dict[str, Reference]:
 
 def _read_rows(path: Path) -> dict[str, Reference]:
     references: dict[str, Reference] = {}
-    for number, row in enumerate(read_jsonl(path), start=1):
-        text = row.get("reference", row.get("text")) if isinstance(row, dict) else None
+    rows = list(read_jsonl(path))
+    key = "reference" if any(isinstance(row, dict) and "reference" in row for row in rows) else "text"
+    for number, row in enumerate(rows, start=1):
+        where = f"{path}, row {number}"
+        text = row.get(key) if isinstance(row, dict) else None
         if not (isinstance(text, str) and isinstance(row.get("id"), str)):
-            raise InputError(f"{path}, row {number}: expected a lhotse cut, or an object with id and reference")
-        _add(references, row["id"], Reference(text, row.get("speaker")), f"{path}, row {number}")
+            raise InputError(f"{where}: expected a lhotse cut, or an object with id and {key}")
+        if not isinstance(row.get("speaker"), str | None):
+            raise InputError(f"{where} ({row['id']}): 'speaker' must be a string or null, got {row['speaker']!r}")
+        _add(references, row["id"], Reference(text, row.get("speaker")), where)
     return _some(references, path)
 
 

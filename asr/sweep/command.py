@@ -305,8 +305,9 @@ def _run(session: Session, chosen: Sequence[Slot], only_plan: bool) -> int:
     if only_plan:
         return 0
     check_decoding(sweep)
-    write_text(sweep.folder / "plan.txt", plan + "\n")
-    write_json(sweep.folder / "plan.json", plan_data(sweep, variants))
+    if len(models) == len(sweep.models):  # the plan of some is not that of the sweep
+        write_text(sweep.folder / "plan.txt", plan + "\n")
+        write_json(sweep.folder / "plan.json", plan_data(sweep, variants))
     for number, slot in enumerate(chosen, start=1):
         session.complete(slot, f"[{number}/{len(chosen)}]")
     session.test_best_trials(models)

@@ -22,6 +22,18 @@ MAY_CHANGE = (
     "data.num_workers",
 )
 """Options that a resumed run may set anew: steps, the trainer, paths, and what does not change the weights."""
+OF_THE_RECIPE = tuple(
+    f"trainer.{name}"
+    for name in (
+        "precision",
+        "gradient_clip_val",
+        "gradient_clip_algorithm",
+        "accumulate_grad_batches",
+        "limit_train_batches",
+        "overfit_batches",
+    )
+)
+"""Options of the trainer that it may not: they say how a step is made, or of what."""
 NEEDED = (
     OPTIONS,
     "global_step",
@@ -101,7 +113,8 @@ def _short(value: Any) -> str:
 
 
 def _may_change(name: str) -> bool:
-    return any(name == allowed or name.startswith(f"{allowed}.") for allowed in MAY_CHANGE)
+    allowed = any(name == one or name.startswith(f"{one}.") for one in MAY_CHANGE)
+    return allowed and name not in OF_THE_RECIPE
 
 
 def flatten(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:

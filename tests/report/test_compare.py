@@ -69,9 +69,9 @@ def test_real_time_factors_of_different_machines_are_said_not_to_compare(make_ru
     same = read_runs([make_run("a"), make_run("b")])
     assert notes(same)[1] == "Real-time factors on Some CPU, 1 process(es) with 2 thread(s)."
     machine = {"cpu": "Some CPU", "device": "Some GPU", "processes": 1, "threads": 2}
-    other = read_runs([make_run("a"), make_run("c", machine=machine)])
-    assert notes(other)[1].startswith("The real-time factors are not comparable, they come from a: Some CPU, 1")
-    assert "c: Some GPU" in notes(other)[1]
+    other = read_runs([make_run("a"), make_run("c", machine=machine), make_run("b")])
+    assert notes(other)[1].startswith("The real-time factors are not comparable, they come from a, b: Some CPU, 1")
+    assert "; c: Some GPU" in notes(other)[1]
 
 
 def test_the_order_of_utterances_does_not_matter(make_run):

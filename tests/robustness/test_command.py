@@ -45,8 +45,11 @@ def test_a_limit_spreads_the_utterances_over_the_split(root, model, tmp_path):
     file = tmp_path / "few.json"
     options = ["--noise", "--speed", "--rate", "--minutes", "0", "--limit", "5", "--json", str(file)]
     assert main(["robustness", str(model), "--root", str(root), *options]) == 0
-    (row,) = read_json(file)["rows"]
+    record = read_json(file)
+    (row,) = record["rows"]
     assert (row["condition"], row["utterances"]) == ("unchanged", 5)
+    assert 1 < row["blocks"] <= 5
+    assert f"where few are drawn: these count as {row['blocks']:.1f} of equal size." in record["note"]
 
 
 def test_decoding_is_as_asked_for_and_recorded(root, model, tmp_path, capsys):

@@ -10,8 +10,8 @@ FILES = {
     "h.trn": ";; by another system\nthe  cat (anna-1)\n\nsat (anna-2)\non a mat(bo-1)\r\n",
     "h.ctm": ";;\nanna-1 A 0.1 0.2 the 0.9\nanna-1 A 0.3 0.2 cat 0.8\nanna-2 1 0 1 sat\n"
     "bo-1 1 0 0.1 on\nbo-1 1 0.1 0.1 a\nbo-1 1 0.1 0.1 mat\n",
-    "h.jsonl": '{"id": "anna-1", "hypothesis": "the  cat", "text": "a reference"}\n{"id": "anna-2", "text": "sat"}\n'
-    '{"id": "bo-1", "pred_text": "on a mat", "text": "a reference"}\n',
+    "h.jsonl": '{"id": "anna-1", "hypothesis": "the  cat", "text": "a reference"}\n'
+    '{"id": "anna-2", "hypothesis": "sat"}\n{"id": "bo-1", "hypothesis": "on a mat", "pred_text": "other"}\n',
     "text": "anna-1 the cat\nanna-2 sat\nbo-1 on a mat\n",
 }
 
@@ -75,6 +75,11 @@ def test_edges(tmp_path, name, content, expected):
         ("text", "\n", "holds no hypotheses"),
         ("h.jsonl", '{"id": "u1"}\n', "row 1: expected an object with id and one of hypothesis, pred_text, text"),
         ("h.jsonl", '{"id": "u1", "hypothesis": null, "text": "a"}\n', "row 1: expected"),
+        (
+            "h.jsonl",  # the second one's text is its reference
+            '{"id": "u1", "pred_text": "a", "text": "a b"}\n{"id": "u2", "text": "a b"}\n',
+            "row 2: expected an object with id and pred_text, as others have it, both strings",
+        ),
         ("h.jsonl", "[1]\n", "row 1: expected"),
         ("h.jsonl", '{"id": 1, "text": "a"}\n', "row 1: expected"),
     ],

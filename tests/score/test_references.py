@@ -26,9 +26,10 @@ def test_a_byte_order_mark_and_empty_lines_at_the_end_are_no_references(tmp_path
     assert read_references(tmp_path / "r.jsonl") == {"u1": Reference("ONE")}
 
 
-def test_json_lines_have_id_and_reference_or_text(tmp_path):
+@pytest.mark.parametrize("key", ["reference", "text"])
+def test_json_lines_have_id_and_reference_or_text(tmp_path, key):
     (tmp_path / "r.jsonl").write_text(
-        '{"id": "u1", "reference": "ONE", "speaker": "anna"}\n{"id": "u2", "text": "TWO"}\n'
+        f'{{"id": "u1", "{key}": "ONE", "speaker": "anna"}}\n{{"id": "u2", "{key}": "TWO"}}\n'
     )
     assert read_references(tmp_path / "r.jsonl") == {"u1": Reference("ONE", "anna"), "u2": Reference("TWO")}
 
@@ -52,6 +53,12 @@ def test_lhotse_cuts_give_text_and_speaker(tmp_path):
         ("text", b"u1 \xff\xfe\n", "text is not UTF-8 text"),
         ("r.jsonl", '{"id": "a", "reference": "A"}\n{"id": "b"}\n', "row 2: expected a lhotse cut, or an object"),
         ("r.jsonl", '{"id": "a", "text": "A"}\n{"id": "a", "text": "B"}\n', "row 2: utterance 'a' occurs twice"),
+        ("r.jsonl", '{"id": "a", "reference": "A"}\n{"id": "b", "text": "B"}\n', "object with id and reference"),
+        (
+            "r.jsonl",
+            '{"id": "a", "text": "A", "speaker": 19}\n',
+            r"row 1 \(a\): 'speaker' must be a string or null, got 19",
+        ),
         ("r.jsonl", '{"id": 1, "text": "A"}\n', "row 1: expected"),
         ("r.jsonl", "[]\n", "row 1: expected"),
         ("r.jsonl", "", "r.jsonl holds no references"),

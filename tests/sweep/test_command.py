@@ -153,6 +153,7 @@ def test_index_and_only_take_some_runs_and_the_last_one_compares_all(
     assert sweep(path, "--index", "1") == 0
     assert kinds(commands) == ["fit gru-seed0", "test gru-seed0"]
     assert not (tmp_path / "runs" / "comparison-test.txt").exists()
+    assert not (tmp_path / "runs" / "plan.json").exists(), "the plan of one model is not that of the sweep"
     assert sweep(path, "--list") == 0
     assert capfd.readouterr().out.splitlines()[-2:] == ["0\tlstm-seed0\tto do", "1\tgru-seed0\tfinished"]
     assert sweep(path, "--only", "lstm-seed0") == 0

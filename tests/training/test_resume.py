@@ -50,6 +50,11 @@ def test_paths_trainer_and_workers_may_change(options: dict[str, object]) -> Non
             "--data.max_batch_seconds: 50.0 now, 100.0 in the checkpoint",
         ),
         (changed(training={"pictures": 2}), "--training.ema_decay: None now, 0.99 in the checkpoint"),
+        (
+            changed(trainer={"max_epochs": 10, "precision": "bf16-mixed"}),
+            "--trainer.precision: 'bf16-mixed' now, None in the checkpoint",
+        ),
+        (changed(trainer={"accumulate_grad_batches": 3}), "--trainer.accumulate_grad_batches: 3 now, None in the"),
     ],
 )
 def test_a_contradicting_option_is_named_with_both_values(options: dict[str, object], words: str) -> None:
