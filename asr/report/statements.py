@@ -143,7 +143,7 @@ def _of_abstaining(evidence: Evidence) -> list[str]:
         )
         alone = [pair for pair in evidence.pairs if pair.verdict == "difference" and "bootstrap" in pair.abstaining]
         if alone and few_blocks and kind == "speakers":
-            lines.append("A difference by MAPSSWE alone is one on these speakers; others may show none.")
+            lines.append("A difference without the bootstrap's vote is one on these speakers; others may show none.")
     few = [pair for pair in evidence.pairs if "MAPSSWE" in pair.abstaining and pair.mapsswe and pair.mapsswe.segments]
     if few:
         named = ", ".join(f"{pair.first} and {pair.second}" for pair in few)

@@ -173,7 +173,7 @@ def test_of_few_speakers_mapsswe_decides_and_it_is_said_why(make, compare):
     assert f"bootstrap p = 0.0625, without a vote; {everywhere}, by MAPSSWE alone." in printed
     few_speakers = "Where its interval is on one side of 0 the bootstrap has no vote: 5 speakers cannot give a p below"
     assert f"{few_speakers} 0.0625; --blocks utterances" in printed
-    assert "A difference by MAPSSWE alone is one on these speakers; others may show none." in printed
+    assert "A difference without the bootstrap's vote is one on these speakers; others may show none." in printed
     assert f"{everywhere}.\n" in compare(*runs, "--blocks", "utterances")
     three = compare(*runs, make("third", few[1]), "--draws", "200")
     assert "below 0.0625 (0.1875 corrected for 3 comparisons); --blocks utterances" in three
