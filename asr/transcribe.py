@@ -182,7 +182,7 @@ def prepare_waveform(samples: torch.Tensor, rate: int, target: int) -> tuple[tor
 
 def main(arguments: Sequence[str]) -> int:
     """`asr transcribe`."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     decoding = decoding_of(options, options.model)
     if options.nbest < 0:
         raise InputError(f"--nbest must be a number of at least 0, got {options.nbest}")

@@ -156,7 +156,7 @@ def test_files_that_fail_are_named_the_others_transcribed_and_the_exit_code_is_1
 
 def test_json_has_text_times_and_failures_one_object_a_file(model, tmp_path, capsys):
     good = write(tmp_path / "good.wav", "AB C", 8000)
-    assert main([str(good), str(tmp_path / "gone.wav"), "-m", str(model), "--json"]) == 1
+    assert main([str(good), "-m", str(model), "--json", str(tmp_path / "gone.wav")]) == 1  # options where one likes
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert (first["path"], first["text"], first["seconds"]) == (str(good), "AB C", 0.54)
     assert [word["text"] for word in first["words"]] == ["AB", "C"]

@@ -115,7 +115,7 @@ def compared(
 def main(arguments: Sequence[str]) -> int:
     """`asr compare`."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     if options.common and options.picture:
         parser.error("--picture draws all utterances and does not go with --common")
     if (options.groups or options.utterance) and not options.picture:

@@ -51,6 +51,13 @@ def test_a_row_has_the_numbers_of_scores_json(make_run):
     }
 
 
+def test_options_may_stand_between_runs(make_run, capsys):
+    rows = [Hypothesis(f"u{n}", "A B", "A C") for n in range(3)]
+    runs = [str(make_run(name, rows)) for name in "abc"]
+    assert main([runs[0], "--draws", "100", runs[1], "--level", "90", runs[2]]) == 0
+    assert [line[:2] for line in capsys.readouterr().out.splitlines()[1:4]] == ["a ", "b ", "c "]
+
+
 def test_what_is_not_known_is_a_dash_and_an_undefined_rate_says_so(make_run):
     unknown = {"model": None, "real_time_factor": None, "training_seconds": None, "machine": None}
     run = make_run("other-system", wer=None, cer=None, words=0, errors=2, **unknown)

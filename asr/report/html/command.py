@@ -22,7 +22,7 @@ LARGE = 10_000_000
 
 def main(arguments: Sequence[str]) -> int:
     """`asr report`."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     if not (options.output or options.markdown or options.csv or options.json):
         raise InputError("asr report writes nothing: give -o FILE.html, --markdown FILE, --csv FOLDER or --json FILE")
     families = read_groups(options.groups) if options.groups else None
