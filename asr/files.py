@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -101,6 +101,16 @@ def write_jsonl(path: Path | str, rows: Iterable[Any]) -> None:
 def _write_rows(file: BinaryIO | gzip.GzipFile, rows: Iterable[Any]) -> None:
     for row in rows:
         file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n")
+
+
+def shared_key(rows: Iterable[Any], keys: Sequence[str]) -> str | None:
+    """The first of `keys` that any object among `rows` has: where all of them are to have what it stands for.
+
+    >>> shared_key([{"text": "a"}, {"pred_text": "b"}], ["pred_text", "text"]), shared_key([3], ["text"])
+    ('pred_text', None)
+    """
+    found = {key for row in rows if isinstance(row, dict) for key in row}
+    return next((key for key in keys if key in found), None)
 
 
 def read_jsonl(path: Path | str) -> Iterator[Any]:

@@ -304,8 +304,8 @@ def _abstaining(pair: Pair, number: int, alpha: float) -> tuple[str, ...]:
     """
     words = pair.words
     can_reject = words.least_p is not None and number * words.least_p < alpha
-    contains_none = words.lower is not None and words.upper is not None and words.lower <= 0 <= words.upper
-    if can_reject or (contains_none and words.p is not None):
+    contains_0 = words.lower is not None and words.upper is not None and words.lower <= 0 <= words.upper
+    if can_reject or contains_0:
         return ()
     few = pair.mapsswe is not None and pair.mapsswe.segments < FEW_SEGMENTS
     return ("bootstrap", "MAPSSWE") if few else ("bootstrap",)

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
 from asr.errors import InputError
-from asr.files import read_jsonl
+from asr.files import read_jsonl, shared_key
 from asr.score.formats import ESCAPED
 from asr.score.scores import name_some
 
@@ -89,12 +89,12 @@ def _form_of(path: Path) -> Form:
 
 def _read_jsonl(path: Path) -> Iterable[tuple[str, Recognized]]:
     rows = list(read_jsonl(path))
-    found = [key for key in TEXT_KEYS if any(isinstance(row, dict) and key in row for row in rows)]
+    key = shared_key(rows, TEXT_KEYS)
     for number, row in enumerate(rows, start=1):
-        text = row.get(found[0]) if isinstance(row, dict) and found else None
+        text = row.get(key) if isinstance(row, dict) else None
         if not (isinstance(text, str) and isinstance(row.get("id"), str)):
-            key = f"{found[0]}, as others have it," if found else f"one of {', '.join(TEXT_KEYS)},"
-            raise InputError(f"{path}, row {number}: expected an object with id and {key} both strings")
+            wanted = f"{key}, as others have it," if key else f"one of {', '.join(TEXT_KEYS)},"
+            raise InputError(f"{path}, row {number}: expected an object with id and {wanted} both strings")
         yield row["id"], Recognized(" ".join(text.split()))
 
 

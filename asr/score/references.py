@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from asr.decode.hypotheses import Hypothesis
 from asr.errors import InputError
-from asr.files import read_jsonl
+from asr.files import read_jsonl, shared_key
 from asr.score.scores import name_some
 
 
@@ -42,7 +42,7 @@ def read_references(path: Path | str) -> dict[str, Reference]:
 def _read_rows(path: Path) -> dict[str, Reference]:
     references: dict[str, Reference] = {}
     rows = list(read_jsonl(path))
-    key = "reference" if any(isinstance(row, dict) and "reference" in row for row in rows) else "text"
+    key = shared_key(rows, ("reference", "text")) or "reference"
     for number, row in enumerate(rows, start=1):
         where = f"{path}, row {number}"
         text = row.get(key) if isinstance(row, dict) else None
