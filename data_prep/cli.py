@@ -19,6 +19,7 @@ from asr.experiment import Experiment, read_experiment
 from asr.provenance import available_cores
 from asr.text import NORMALIZERS, normalizer
 from data_prep.convert import convert
+from data_prep.listed import ListedIds
 from data_prep.pipeline import Outcome, Preparation, prepare
 from data_prep.select import Criteria
 from data_prep.splits import SplitPlan, parse_speakers
@@ -117,14 +118,18 @@ def prepare_corpus(name: str, arguments: Sequence[str]) -> int:
     features, subsampling, speed = _training(options)
     criteria = _criteria(options)
     text_normalizer = normalizer(options.normalizer)
+    listed = ListedIds.read(options.ids) if options.ids else None
     if options.tokens not in TRAINED_TOKENS:
         read_tokenizer(options.tokens)  # before hours of downloading and decoding
     utterances, problems = module.read(options)
+    if listed:
+        utterances, problems = listed.keep(utterances, problems, options.parts)
     preparation = Preparation(
         corpus=name,
         plan=_plan(options, given, utterances, module),
         normalizer=text_normalizer,
         criteria=criteria,
+        listed=listed,
         tokens=options.tokens,
         vocabulary_size=options.vocabulary_size,
         features=features,
@@ -177,6 +182,12 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
         ("--max-duration", "S", "no utterance longer than so many seconds"),
     ):
         group.add_argument(option, action="append", default=[], metavar=f"[SPLIT=]{kind}", help=what)
+    group.add_argument(
+        "--ids",
+        type=Path,
+        metavar="FILE",
+        help="of all parts, nothing but the utterances with these ids, one a line, to begin with",
+    )
     group.add_argument("--seed", type=int, default=0, help="of held-out speakers and subsets (default %(default)s)")
 
     group = parser.add_argument_group("text")

@@ -13,6 +13,7 @@ from asr.errors import InputError
 from asr.files import write_json, write_text
 from asr.text import Normalizer, describe_changes
 from data_prep import manifest
+from data_prep.listed import ListedIds
 from data_prep.manifest import Entry
 from data_prep.select import Candidate, Criteria, Selection, select
 from data_prep.splits import SplitPlan, assign
@@ -31,6 +32,7 @@ class Preparation:
         plan: how it is divided into splits.
         criteria: for a split, which subset of it is used, drawn with the plan's seed; all of it if it is not there.
         normalizer: of the transcripts.
+        listed: the ids that the corpus was reduced to, for the record; None if it was not.
         tokens: "characters" (those of the normaliser, or of train if it has no fixed set), "bpe" (trained on train),
             or the path of a `tokens.json`.
         vocabulary_size: of byte-pair tokens.
@@ -45,6 +47,7 @@ class Preparation:
     plan: SplitPlan
     normalizer: Normalizer
     criteria: Mapping[str, Criteria] = field(default_factory=dict)
+    listed: ListedIds | None = None
     tokens: str = "characters"
     vocabulary_size: int = 500
     features: FeatureConfig = field(default_factory=FeatureConfig)
@@ -310,6 +313,8 @@ def _selection_record(
     refused = {problem.subject for problem in problems if problem.refused}
     plan = preparation.plan
     record: dict[str, Any] = {"corpus": preparation.corpus, "seed": preparation.plan.seed, "splits": {}}
+    if listed := preparation.listed:
+        record["ids"] = {"file": listed.file, "sha256": listed.sha256, "utterances": len(listed.ids)}
     for split, some in entries.items():
         speakers: defaultdict[str, list[float]] = defaultdict(list)
         for entry in some:

@@ -1,6 +1,7 @@
 """`asr-prepare`: what is typed, what is printed, and the exit code."""
 
 import argparse
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -166,6 +167,56 @@ def test_parts_of_other_names_need_options(run, other_corpus):
     code, _, err = run(name="table")
     assert code == 1
     assert err == "error: name the splits, with --train, --dev, --test or --split; parts: dev-a, train-a\n"
+
+
+def test_a_list_of_ids_is_prepared_again_and_nothing_else(run, corpus, tmp_path):
+    listed = tmp_path / "ids.txt"
+    listed.write_text("\ufeff# a comment\r\n11-1-0000\r\n\r\n13-1-0002\r\n21-1-0001\r\n", encoding="utf-8")
+    (corpus.root / "train-a" / "12" / "1" / "12-1-0000.flac").unlink()  # refused for another than those asked for
+    code, out, _ = run(*PARTS, "--ids", str(listed))
+    assert (code, "refused: nothing" in out) == (0, True)
+    ids = {
+        cut.supervisions[0].id
+        for split in ("train", "dev")
+        for cut in read_cuts(tmp_path / "out" / f"{split}.jsonl.gz")
+    }
+    assert ids == {"11-1-0000", "13-1-0002", "21-1-0001"}
+    record = json.loads((tmp_path / "out" / "selection.json").read_text())["ids"]
+    assert record == {"file": "ids.txt", "sha256": hashlib.sha256(listed.read_bytes()).hexdigest(), "utterances": 3}
+
+
+def test_a_listed_utterance_without_audio_is_refused_by_name(run, corpus, tmp_path):
+    listed = tmp_path / "ids.txt"
+    listed.write_text("11-1-0000\n12-1-0000\n21-1-0000\n", encoding="utf-8")
+    (corpus.root / "train-a" / "12" / "1" / "12-1-0000.flac").unlink()
+    code, out, _ = run(*PARTS, "--ids", str(listed))
+    assert code == 1
+    assert "missing-audio 1" in out
+    assert "12-1-0000" in (tmp_path / "out" / "verification.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "--ids: cannot read {path}: No such file or directory"),
+        (b"\xff\xfe", "--ids: cannot read {path}: "),
+        (b"# nothing\n", "--ids: {path} names no utterance"),
+        (
+            b"11-1-0000\n21-1-0000\n11-1-9\nx\n",
+            "2 of the 4 ids in ids.txt are not in the parts to prepare, such as '11-1-9'",
+        ),
+        (b"11-1-0000\n", "no utterance of part 'dev-a' is in ids.txt; leave the part out"),
+    ],
+    ids=["missing", "not text", "empty", "unknown ids", "a part with none"],
+)
+def test_a_list_of_ids_that_cannot_be_used_is_refused(run, tmp_path, text, message):
+    listed = tmp_path / "ids.txt"
+    if text is not None:
+        listed.write_bytes(text)
+    code, out, err = run(*PARTS, "--ids", str(listed))
+    assert (code, out) == (1, "")
+    assert message.format(path=listed) in err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

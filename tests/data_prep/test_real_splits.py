@@ -21,6 +21,7 @@ from data_prep.cli import main
 
 AN4_SPEAKERS = {"train": 66, "dev": 8, "test": 10}
 DEV_SPEAKERS = Path(__file__).parents[2] / "configs" / "sweeps" / "librispeech_dev_speakers.txt"
+UTTERANCES = DEV_SPEAKERS.with_name("librispeech_utterances.txt")
 """Those of the results on LibriSpeech."""
 
 
@@ -85,6 +86,11 @@ def test_sentences_of_training_among_those_tested_are_counted_and_stated(
         shared = sum(text in known for text in texts(root, split))
         stated = re.search(rf"{split}: (\d+) of (\d+) utterances of {split} have a text that train has too", report)
         assert (int(stated[1]), int(stated[2])) == (shared, len(texts(root, split))) if shared else stated is None
+
+
+def test_the_utterances_of_the_results_are_listed(librispeech: Path) -> None:
+    _, *listed = UTTERANCES.read_text(encoding="utf-8").splitlines()
+    assert sorted(listed) == sorted(row["id"] for split in ("train", "dev", "test") for row in rows(librispeech, split))
 
 
 def test_an4_keeps_its_official_test_set_whole(an4: Path, corpora: Path) -> None:
