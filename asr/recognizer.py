@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from asr.data.batch import Batch
 from asr.data.features import FeatureConfig, FeatureStatistics
@@ -26,7 +26,8 @@ class OptimizationConfig:
 
     Args:
         learning_rate: the peak, reached at the end of warm-up.
-        weight_decay: decoupled, on matrices only (biases and norms are left alone).
+        weight_decay: decoupled, on matrices only (biases, peepholes and norms are left alone, in whatever shape a
+            module keeps them).
         betas: AdamW's.
         warmup_fraction: share of all steps in which the rate rises linearly from `learning_rate / 100`.
         schedule: what follows: "cosine" or "linear" decay to `final_fraction`, or "constant".
@@ -73,6 +74,18 @@ def learning_rate_factor(optimization: OptimizationConfig, total_steps: int) -> 
         return optimization.final_fraction + (1 - optimization.final_fraction) * shape
 
     return factor
+
+
+def divide_by_weight_decay(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """A module's parameters that weight decay is for, which are its matrices, and the others.
+
+    Grids keep the biases and peepholes of all their directions as one matrix: those are told by their names.
+    """
+    decayed, others = [], []
+    for name, parameter in module.named_parameters():
+        is_matrix = parameter.ndim > 1 and not name.rpartition(".")[2].startswith(("bias", "peephole"))
+        (decayed if is_matrix else others).append(parameter)
+    return decayed, others
 
 
 class NonFiniteLoss(InputError):
@@ -237,12 +250,11 @@ class Recognizer(LightningModule):
         return max(1, min(limits))
 
     def configure_optimizers(self) -> dict[str, Any]:
-        matrices = [p for p in self.parameters() if p.ndim > 1]
-        vectors = [p for p in self.parameters() if p.ndim <= 1]
+        decayed, left_alone = divide_by_weight_decay(self)
         options = self.optimization
         on_cpu = all(p.device.type == "cpu" for p in self.parameters())
         optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": options.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+            [{"params": decayed, "weight_decay": options.weight_decay}, {"params": left_alone, "weight_decay": 0.0}],
             lr=options.learning_rate,
             betas=options.betas,
             fused=on_cpu or None,

@@ -21,6 +21,7 @@ from asr.grid.engines import OVERRIDE
 from asr.grid.options import MultidimensionalOptions
 from asr.grid.wavefront import hand_written
 from asr.model import build_encoder
+from asr.recognizer import divide_by_weight_decay
 
 MELS, TOKENS = 20, 7
 LENGTHS = torch.tensor([23, 40, 1, 9, 33])
@@ -319,3 +320,15 @@ def test_bfloat16_autocast_trains_and_stays_close(name: str) -> None:
     found.float().square().sum().backward()
     assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in encoder.parameters())
     torch.testing.assert_close(found.float(), expected, rtol=0, atol=0.15)
+
+
+@every_encoder
+def test_weight_decay_is_for_the_matrices_of_all_encoders_alike(name: str) -> None:
+    encoder = make(name)
+    decayed, others = divide_by_weight_decay(encoder)
+    assert len(decayed) + len(others) == len(list(encoder.parameters()))
+    names = {id(parameter): key.rpartition(".")[2] for key, parameter in encoder.named_parameters()}
+    matrices = {"weight", "weight_ih", "weight_hh", "weight_ih_l0", "weight_hh_l0", "projection"}
+    assert {names[id(parameter)] for parameter in decayed} <= matrices
+    vectors = {"bias", "bias_hh", "bias_ih_l0", "bias_hh_l0", "peephole"}
+    assert {names[id(parameter)] for parameter in others if parameter.ndim > 1} <= vectors
