@@ -3,7 +3,7 @@
 Recorded by autograd, a step would be some twenty operations, each with a result of its own. Here the gates of a step
 are one product over [h_1 ... h_A, x, 1], written where the backward pass will look for them, and the gradient is
 computed by a walk back over the steps. Memory for the backward pass is linear in cells: for the Grid LSTM
-8AH + I + 1 numbers a cell, utterance and direction.
+8AH + I + 1 numbers a cell, utterance and direction. There is no second derivative, and to ask for one is an error.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from asr.grid.cells import Cell, GridCell
 from asr.grid.options import LayerWeights
@@ -84,6 +83,8 @@ def recurrence(inputs: Tensor, weight: Tensor, plan: Plan, *borders: Tensor | No
         plan: what to run.
         borders: memory and hidden that enter along each of the cell's first axes, (D, border cells * batch, 2, H);
             None is zeros.
+
+    The backward pass raises RuntimeError with `create_graph=True`.
     """
     given = [tensor for tensor in (inputs, weight, *borders) if tensor is not None]
     recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
@@ -101,9 +102,24 @@ def transform(inputs: Tensor, memory: Tensor, weight: Tensor, cell: GridCell) ->
 
     Returns:
         hidden and memory, (D, rows, H) each.
+
+    The backward pass raises RuntimeError with `create_graph=True`.
     """
     hidden, new_memory = _Transform.apply(inputs, memory, weight, cell)  # type: ignore[no-untyped-call]
     return hidden, new_memory
+
+
+def _refuse_recording() -> None:
+    """Whether this backward pass is not recorded itself: what autograd cannot follow, it would take for constant.
+
+    Raises:
+        RuntimeError: it is, with `create_graph=True`.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "the wavefront engine of a grid has no second derivative of these cells, which create_graph=True asks for; "
+            "engine 'definition' has one"
+        )
 
 
 class _Recurrence(torch.autograd.Function):
@@ -160,10 +176,10 @@ class _Recurrence(torch.autograd.Function):
         return hidden, state[..., carried : 2 * carried], memory
 
     @staticmethod
-    @once_differentiable
     def backward(
         ctx: Any, d_hidden: Tensor | None, d_incoming: Tensor | None, d_left: Tensor | None
     ) -> tuple[Tensor | None, ...]:
+        _refuse_recording()
         weight, state, all_gates, all_saved = ctx.saved_tensors
         plan: Plan = ctx.plan
         cell, steps, batch = plan.cell, plan.schedule.steps, plan.batch
@@ -324,8 +340,8 @@ class _Transform(torch.autograd.Function):
         return hidden, new_memory
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, d_hidden: Tensor, d_memory: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        _refuse_recording()
         inputs, memory, weight, gates, saved = ctx.saved_tensors
         d_gates, d_incoming = torch.empty_like(gates), torch.empty_like(memory)
         ctx.cell.backward(gates, memory, saved, d_hidden.clone(), d_memory.clone(), d_gates, d_incoming)

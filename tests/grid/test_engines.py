@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from asr.grid import GridLSTM, GridState, MultidimensionalLSTM
+from asr.grid.cells import GridCell
 from asr.grid.definition import Definition
 from asr.grid.engines import ENGINES, choose_engine
 from asr.grid.options import GridOptions, Options
+from asr.grid.recurrence import transform
 from asr.grid.wavefront import Wavefront
 
 CPU = torch.device("cpu")
@@ -273,6 +275,74 @@ def test_an_infinite_input_saturates_gates_and_makes_no_nan(
         found.append([*values, gradient])
     assert all(value.isfinite().all() for value in found[1])
     torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)
+
+
+HAND_WRITTEN = [
+    (GridLSTM, {}),
+    (GridLSTM, {"depth": "lstm"}),
+    (GridLSTM, {"bands": 2}),
+    (MultidimensionalLSTM, {}),
+    (MultidimensionalLSTM, {"cell": "sum"}),
+]
+"""Cells whose gradient the wavefront computes without autograd."""
+
+
+def penalised(module: nn.Module, x: Tensor) -> Tensor:
+    """A loss with the gradient of the output in it."""
+    output = module(x)[0]
+    (slope,) = torch.autograd.grad(output.sum(), x, create_graph=True)
+    return output.square().mean() + slope.square().mean()
+
+
+@pytest.mark.parametrize(("kind", "options"), HAND_WRITTEN)
+def test_second_derivatives_of_the_definition_equal_finite_differences(
+    kind: Callable[..., nn.Module], options: dict[str, Any]
+) -> None:
+    module = kind(2, 1, engine="definition", **options).double()
+    x = torch.randn(1, 2, 2, 2, dtype=torch.float64, requires_grad=True)
+    weight = module.layers[0].weight_ih.detach().requires_grad_()
+
+    def run(given: Tensor, weight: Tensor) -> Tensor:
+        return torch.func.functional_call(module, {"layers.0.weight_ih": weight}, (given,))[0]
+
+    assert torch.autograd.gradgradcheck(run, (x, weight), fast_mode=True)
+
+
+@pytest.mark.parametrize("engine", ["wavefront", "auto"])
+@pytest.mark.parametrize(("kind", "options"), HAND_WRITTEN)
+def test_the_wavefront_refuses_second_derivatives_in_the_place_of_dropping_them(
+    kind: Callable[..., nn.Module], options: dict[str, Any], engine: str
+) -> None:
+    module = kind(3, 2, engine=engine, **options).double()  # which no native engine computes
+    x = torch.randn(1, 2, 2, 3, dtype=torch.float64, requires_grad=True)
+    message = "has no second derivative of these cells, .* create_graph=True .*; engine 'definition' has one"
+    with pytest.raises(RuntimeError, match=message):
+        penalised(module, x)
+    with pytest.raises(RuntimeError, match=message):
+        penalised(module.requires_grad_(False), x)
+
+
+def test_the_wavefront_refuses_second_derivatives_of_the_depth_alone() -> None:
+    cell = GridCell(1, 2)
+    inputs = torch.randn(1, 4, 3, dtype=torch.float64, requires_grad=True)
+    memory, weight = inputs[..., :2].detach(), torch.randn(1, 4, 8, dtype=torch.float64)
+    hidden, _ = transform(inputs, memory, weight, cell)
+    with pytest.raises(RuntimeError, match="has no second derivative of these cells"):
+        torch.autograd.grad(hidden.sum(), inputs, create_graph=True)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(("kind", "options"), HAND_WRITTEN)
+def test_a_graph_that_is_kept_gives_the_wavefront_s_gradient_again(
+    kind: Callable[..., nn.Module], options: dict[str, Any], recompute: bool
+) -> None:
+    module = kind(3, 2, 2, engine="wavefront", recompute=recompute, **options).double()
+    x = torch.randn(1, 2, 2, 3, dtype=torch.float64, requires_grad=True)
+    output = module(x)[0]
+    output.sum().backward(retain_graph=True)
+    once = x.grad.clone()
+    output.sum().backward()
+    torch.testing.assert_close(x.grad, 2 * once)
 
 
 forward_mode = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own
