@@ -4,7 +4,7 @@ import argparse
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from asr.data.cuts import check_sample_rates, load_waveform, read_cuts, speaker_
 from asr.decode.commands import add_normalizer_argument, reference_normalizer
 from asr.decode.log_probs import tokens_digest
 from asr.decode.options import DecodingOptions, add_decoding_arguments, check_tokens, decoding_of
-from asr.decode.outputs import corpus_root, split_manifest
+from asr.decode.outputs import corpus_root, output_folder, split_manifest
 from asr.decode.reading import Reader
 from asr.decode.recognition import reading_of, recognize
 from asr.errors import InputError
@@ -50,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
         rows, note = _kept(options.show)
         _print(rows, note, options.markdown)
         return 0
+    if options.json:
+        _check_target(Path(options.json), options.model)
     decoding = decoding_of(options, options.model)
     loaded = load_model(options.model)
     check_tokens(options.decoder_config, tokens_digest(loaded.tokenizer))
@@ -58,13 +60,46 @@ def main(arguments: Sequence[str]) -> int:
     reference_normalizer(manifest, loaded, options.allow_normalizer_mismatch)
     utterances = _read(manifest, loaded, options.limit)
     conditions = _conditions(options, loaded.description.features.sample_rate, utterances)
-    rows = _measure_all(loaded, reader, utterances, conditions, options)
+    measured = _measured(loaded, reader, utterances, conditions, options)
+    rows = _finished(measured, _number_of_rows(conditions, options), decoding, options)
     note = _note(rows, decoding, options)
     _print(rows, note, options.markdown)
     if options.json:
         write_json(options.json, _record(rows, note, loaded, decoding, manifest, options))
         print(f"wrote {options.json}", file=sys.stderr)
     return 0
+
+
+def _check_target(file: Path, model: Path) -> None:
+    """Whether a file for --json can be written, which is to be known before anything is measured.
+
+    Raises:
+        InputError: there is a folder in its place, or its own folder cannot be made or written.
+    """
+    if file.is_dir():
+        raise InputError(f"--json {file} is a folder: give the name of a file")
+    output_folder(str(file.parent), model)
+
+
+def _finished(measured: Iterator[Row], total: int, decoding: DecodingOptions, options: argparse.Namespace) -> list[Row]:
+    """All rows. Where an error or an interrupt ends them early, those before it are printed: they may have taken hours.
+
+    --json is for whole tables, since other commands read it.
+    """
+    rows: list[Row] = []
+    try:
+        rows.extend(measured)  # which keeps those before an error
+    except BaseException:
+        if rows:
+            unwritten = f" {options.json} is not written." if options.json else ""
+            incomplete = f"Incomplete: {len(rows)} of {total} rows were measured.{unwritten}"
+            _print(rows, f"{incomplete} {_note(rows, decoding, options)}", options.markdown)
+        raise
+    return rows
+
+
+def _number_of_rows(conditions: Sequence[Condition], options: argparse.Namespace) -> int:
+    return len(conditions) + bool(options.minutes)
 
 
 def _print(rows: Sequence[Row], note: str, markdown: bool) -> None:
@@ -162,24 +197,25 @@ def _recorded(manifest: str, rate: int) -> dict[str, torch.Tensor]:
     return noises
 
 
-def _measure_all(
+def _measured(
     loaded: LoadedModel,
     reader: Reader,
     utterances: Sequence[Utterance],
     conditions: Sequence[Condition],
     options: argparse.Namespace,
-) -> list[Row]:
+) -> Iterator[Row]:
+    """The rows of the table, each when it is finished."""
     rate = loaded.description.features.sample_rate
 
     def recognise(waveforms: Sequence[torch.Tensor], names: Sequence[str]) -> list[str]:
         return [found.text for found in recognize(loaded, waveforms, names, reader)]
 
-    total = len(utterances) * (len(conditions) + bool(options.minutes))
+    total = len(utterances) * _number_of_rows(conditions, options)
     with tqdm(total=total, desc="recognising", unit="utt", disable=None) as bar:
-        rows = [measure(utterances, c, recognise, rate, options.batch_seconds, bar.update) for c in conditions]
+        for condition in conditions:
+            yield measure(utterances, condition, recognise, rate, options.batch_seconds, bar.update)
         if options.minutes:
-            rows.extend(_long(utterances, recognise, rate, options, bar.update))
-    return rows
+            yield _long(utterances, recognise, rate, options, bar.update)
 
 
 def _long(
@@ -188,7 +224,7 @@ def _long(
     rate: int,
     options: argparse.Namespace,
     done: Callable[[int], object],
-) -> list[Row]:
+) -> Row:
     """All utterances, put together to long recordings."""
     groups = long_recordings(utterances, options.minutes, rate)
     recordings = [joined(group, f"recording {number}", rate) for number, group in enumerate(groups, start=1)]
@@ -196,7 +232,7 @@ def _long(
     for group, recording in zip(groups, recordings, strict=True):
         texts[recording.id] = recognise([recording.waveform], [recording.id])[0]
         done(len(group))
-    return [row_of(_long_name(recordings, rate), recordings, texts)]
+    return row_of(_long_name(recordings, rate), recordings, texts)
 
 
 def _long_name(recordings: Sequence[Utterance], rate: int) -> str:

@@ -72,18 +72,20 @@ def with_noise(kind: str, snr: float, seed: int, voices: Voices, speakers: Mappi
         kind: of `NOISES`.
         snr: in dB.
         seed: of the noise.
-        voices: of which babble is made.
+        voices: of all utterances, at least one, of which babble is made.
         speakers: of the utterances.
 
     Raises:
         InputError: there is no utterance of another speaker to make babble of.
     """
+    if kind == "babble":
+        _check_voices(voices, speakers)
 
     def change(waveform: Tensor, name: str) -> Tensor:
         rng = generator(seed, "robustness", kind, name)
         if kind == "babble":
             others = [other for other in voices if other != name and _different(speakers, other, name)]
-            noise = babble([voices[other] for other in _some(others, rng, name)], len(waveform))
+            noise = babble([voices[other] for other in _some(others, rng)], len(waveform))
         else:
             noise = coloured_noise(len(waveform), rng, COLOURS[kind])
         return mix_noise(waveform, noise, snr)
@@ -132,9 +134,20 @@ def babble(voices: Sequence[Tensor], length: int) -> Tensor:
     return total
 
 
-def _some(others: list[str], rng: np.random.Generator, name: str) -> list[str]:
-    if not others:
-        raise InputError(f"no babble can be made for {name}: there is no utterance of another speaker")
+def _check_voices(voices: Voices, speakers: Mapping[str, str | None]) -> None:
+    """Whether every utterance has another speaker's: if the first has one, each has the first or that one.
+
+    Raises:
+        InputError: there is a single utterance, or all are of one speaker.
+    """
+    first = next(iter(voices))
+    if not any(_different(speakers, other, first) for other in voices if other != first):
+        raise InputError(
+            f"no babble can be made for {first}: there is no utterance of another speaker; give --noise without babble"
+        )
+
+
+def _some(others: list[str], rng: np.random.Generator) -> list[str]:
     return [others[int(index)] for index in rng.permutation(len(others))[:VOICES]]
 
 

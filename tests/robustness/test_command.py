@@ -8,7 +8,10 @@ from tone_corpus import write_tone_corpus
 from tone_reader import export_tone_reader
 
 from asr.cli import main
+from asr.decode.recognition import recognize
+from asr.errors import InputError
 from asr.files import read_json, read_jsonl, write_json
+from asr.robustness import command
 from asr.robustness.measurement import PAUSE_SECONDS, Utterance, joined, long_recordings
 
 FEW = ["--noise", "white", "--snr", "-10", "--speed", "0.95", "--rate", "8000", "--minutes", "1"]
@@ -111,6 +114,47 @@ def test_there_is_either_a_model_or_a_record(arguments, capsys):
 def test_wrong_options_are_named(root, model, options, message, capsys):
     assert main(["robustness", str(model), "--root", str(root), *options]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def nothing_is_recognised(monkeypatch):
+    monkeypatch.setattr(command, "recognize", lambda *_: pytest.fail("something was recognised"))
+
+
+@pytest.mark.usefixtures("nothing_is_recognised")
+def test_babble_without_another_speaker_is_refused_before_anything_is_measured(root, model, capsys):
+    assert main(["robustness", str(model), "--root", str(root), "--limit", "1"]) == 1
+    assert "no babble can be made for test-000: there is no utterance of another" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("nothing_is_recognised")
+@pytest.mark.parametrize("target", ["", "file/robustness.json", "file/below/robustness.json"])
+def test_a_record_that_cannot_be_written_is_refused_before_anything_is_measured(root, model, target, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["robustness", str(model), "--root", str(root), "--json", str(tmp_path / target)]) == 1
+    error = capsys.readouterr().err
+    unwritable = f"{tmp_path / 'file'} is not a folder that can be written"
+    assert (unwritable if target else f"--json {tmp_path} is a folder: give the name of a file") in error
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (InputError("the noise is silence"), 1)])
+def test_rows_before_an_error_are_printed_as_incomplete_and_not_recorded(
+    root, model, error, code, tmp_path, capsys, monkeypatch
+):
+    file, seen = tmp_path / "robustness.json", []
+
+    def first_two_conditions_alone(loaded, waveforms, names, reader):
+        seen.extend(names)
+        if len(seen) > 2 * 12:
+            raise error
+        return recognize(loaded, waveforms, names, reader)
+
+    monkeypatch.setattr(command, "recognize", first_two_conditions_alone)
+    assert main(["robustness", str(model), "--root", str(root), *FEW, "--json", str(file)]) == code
+    printed = capsys.readouterr().out
+    assert [line.split("  ")[0] for line in printed.splitlines()[-4:-2]] == ["unchanged", "white -10 dB"]
+    assert f"Incomplete: 2 of 5 rows were measured. {file} is not written. Intervals:" in printed
+    assert not file.exists()
 
 
 def test_references_of_another_normaliser_are_refused_unless_it_is_wanted(model, tmp_path, capsys):

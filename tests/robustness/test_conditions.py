@@ -1,5 +1,6 @@
 """The changes of the audio are what their names say."""
 
+import itertools
 import math
 
 import pytest
@@ -52,9 +53,25 @@ def test_babble_is_made_of_other_speakers():
     assert spectrum[500] < spectrum[300] / 100
 
 
-def test_without_another_speaker_there_is_no_babble():
-    with pytest.raises(InputError, match="no babble can be made for a"):
-        with_noise("babble", 0.0, 0, VOICES, dict.fromkeys("abc", "ann")).change(VOICES["a"], "a")
+@pytest.mark.parametrize(
+    ("voices", "speakers"),
+    [(VOICES, dict.fromkeys("abc", "ann")), ({"a": VOICES["a"]}, {"a": "ann"}), ({"a": VOICES["a"]}, {"a": None})],
+)
+def test_without_another_speaker_there_is_no_condition_with_babble(voices, speakers):
+    message = "no babble can be made for a: there is no utterance of another speaker; give --noise without babble"
+    with pytest.raises(InputError, match=message):
+        with_noise("babble", 0.0, 0, voices, speakers)
+    assert with_noise("white", 0.0, 0, voices, speakers).name == "white 0 dB"
+
+
+@pytest.mark.parametrize(
+    "speakers", [who for who in itertools.product(["ann", "bob", None], repeat=3) if len(set(who)) > 1 or None in who]
+)
+def test_where_babble_is_not_refused_every_utterance_has_some(speakers):
+    known = dict(zip("abc", speakers, strict=True))
+    condition = with_noise("babble", 0.0, 0, VOICES, known)
+    for name, voice in VOICES.items():
+        assert power(condition.change(voice, name) - voice) == pytest.approx(power(voice), rel=1e-3)
 
 
 def test_speed_changes_duration_and_pitch():
