@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,6 +25,8 @@ STREAMS = 16
 def main(arguments: Sequence[str]) -> int:
     """`asr lm train`."""
     given = _parser().parse_args(arguments)
+    _check_output(Path(given.output))
+    options = TrainingOptions(given.learning_rate, given.streams, seed=given.seed)
     sentences, exclusions = _sentences(given)
     cut = len(sentences) - math.ceil(len(sentences) * given.unseen)
     training_text, unseen_text = (
@@ -32,7 +35,6 @@ def main(arguments: Sequence[str]) -> int:
     torch.manual_seed(given.seed)
     alphabet = "".join(sorted({BOUNDARY, *training_text, *unseen_text}))
     model = CharacterLanguageModel(alphabet, given.architecture, given.layers, given.size, given.tied)
-    options = TrainingOptions(given.learning_rate, given.streams, seed=given.seed)
     training = Training(model, model.encode(training_text), options)
     unseen = model.encode(unseen_text)
     print(f"{model.parameter_count()} parameters, {len(training.codes)} characters of {cut} sentences")
@@ -41,10 +43,7 @@ def main(arguments: Sequence[str]) -> int:
             f"left out {exclusion.sentences} sentences that are in {exclusion.path} "
             f"({exclusion.found} of its {exclusion.transcripts} different transcripts were found)"
         )
-    began = time.perf_counter()
-    for part in range(given.reports):
-        bits = training.until(characters=given.epochs * len(training.codes) * (part + 1) / given.reports)
-        print(f"{time.perf_counter() - began:.0f} s, {training.characters} characters: {bits:.3f} bits", flush=True)
+    _train(training, given.epochs, given.reports)
     record = _record(given, training, exclusions)
     if len(unseen):
         streams = min(STREAMS, len(unseen) // 2)
@@ -53,6 +52,27 @@ def main(arguments: Sequence[str]) -> int:
     save_language_model(training.averaged, given.output, record)
     print(f"wrote {Path(given.output) / 'lm.safetensors'} and lm.json")
     return 0
+
+
+def _check_output(folder: Path) -> None:
+    """Whether the model can be written, which is to be known before it is trained.
+
+    Raises:
+        InputError: there is a file in the folder's place or above it, or a folder that cannot be written.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        raise InputError(f"-o {folder}: no model can be written there, since {existing} is no folder one can write to")
+
+
+def _train(training: Training, epochs: float, reports: int) -> None:
+    """Train for so many passes over the text, in equal parts with a line each; a step may end several of them."""
+    began = time.perf_counter()
+    for part in range(reports):
+        characters = epochs * len(training.codes) * (part + 1) / reports
+        if training.characters < characters:
+            bits = training.until(characters=characters)
+            print(f"{time.perf_counter() - began:.0f} s, {training.characters} characters: {bits:.3f} bits", flush=True)
 
 
 def _sentences(given: argparse.Namespace) -> tuple[list[str], list[Exclusion]]:
@@ -106,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--learning-rate", type=float, default=options.learning_rate, help="default: %(default)s")
     parser.add_argument("--streams", type=int, default=options.streams, help="default: %(default)s")
     parser.add_argument("--epochs", type=float, default=2.0, help="passes over the text (default: %(default)s)")
-    parser.add_argument("--reports", type=int, default=20, help="lines on how it goes (default: %(default)s)")
+    parser.add_argument("--reports", type=int, default=20, help="lines on how it goes, at most (default: %(default)s)")
     parser.add_argument(
         "--unseen", type=float, default=0.01, help="share of the sentences, the last, to measure on (default: 0.01)"
     )

@@ -1,6 +1,7 @@
 """Training a language model of characters on a stream of text."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ class TrainingOptions:
         clip: largest norm of the gradient.
         decay: of the average; smaller at the beginning, (1 + n) / (10 + n) at step n.
         seed: of the initial weights.
+
+    Raises:
+        InputError: a value is out of its range.
     """
 
     learning_rate: float = 3e-3
@@ -37,6 +41,17 @@ class TrainingOptions:
     clip: float = 1.0
     decay: float = 0.998
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(f"learning_rate must be more than 0 and finite, got {self.learning_rate}")
+        if not self.clip > 0:
+            raise InputError(f"clip must be more than 0, got {self.clip}")
+        if not 0 <= self.decay <= 1:
+            raise InputError(f"decay must be from 0 to 1, got {self.decay}")
+        for name, least in (("streams", 1), ("length", 1), ("warmup", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
 
 class Point(NamedTuple):
@@ -85,6 +100,8 @@ class Training:
     def until(self, seconds: float = float("inf"), characters: float = float("inf")) -> float:
         """Train until that much CPU time or that many characters are reached; the mean bits per character of it.
 
+        That is NaN where they were reached before, so that there was no step.
+
         Raises:
             InputError: the loss is no longer finite.
         """
@@ -98,7 +115,7 @@ class Training:
             count += expected.numel()
         if not bool(total.isfinite()):
             raise InputError(f"the loss is {float(total)} at step {self.steps}: train at a smaller learning rate")
-        return float(total / max(count, 1) / torch.log(torch.tensor(2.0)))
+        return float(total / count / math.log(2))
 
     def _next(self) -> tuple[Tensor, Tensor]:
         """The next pieces; from the beginning, and from a state of zeros, when the text is over."""

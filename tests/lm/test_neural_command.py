@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 
 import pytest
 
 from asr.errors import InputError
 from asr.lm.neural import load_language_model
 from asr.lm.neural_command import main
+from asr.lm.neural_training import Training
 
 
 @pytest.fixture
@@ -68,11 +70,31 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(tmp_path, t
         (["--epochs", "0"], "--epochs and --reports must be more than 0, got 0.0"),
         (["--tied", "--architecture", "lstm"], "only the layers of a grid can be tied"),
         (["--streams", "4000"], "too few to train on in 4000 streams"),
+        (["--streams", "0"], "streams must be at least 1, got 0"),
+        (["--learning-rate", "-1"], "learning_rate must be more than 0 and finite, got -1.0"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(tmp_path, text, wrong, message):
     with pytest.raises(InputError, match=message):
         main([text, "-o", str(tmp_path / "lm"), *wrong])
+
+
+@pytest.mark.parametrize("below", ["", "lm"])
+def test_an_output_that_cannot_be_written_is_refused_before_training(tmp_path, text, below, monkeypatch):
+    monkeypatch.setattr(Training, "until", lambda *_, **__: pytest.fail("it was trained"))
+    file = tmp_path / "a.wav"
+    file.write_text("")
+    with pytest.raises(InputError, match=f"-o {file / below}: .* {file} is no folder one can write to"):
+        main([text, "-o", str(file / below), *SMALL])
+
+
+def test_a_training_of_fewer_steps_than_reports_has_a_line_a_step(tmp_path, text, capsys):
+    assert main([text, "-o", str(tmp_path / "lm"), *SMALL, "--epochs", "0.5", "--reports", "20"]) == 0
+    reported = re.findall(r"(\d+) characters: (\S+) bits", capsys.readouterr().out)
+    steps = math.ceil(0.5 * 160 * 6 / (2 * 64))
+    assert steps < 20
+    assert [int(characters) for characters, _ in reported] == [2 * 64 * (step + 1) for step in range(steps)]
+    assert all(float(bits) > 0.5 for _, bits in reported)
 
 
 def test_a_text_of_which_nothing_is_left_is_refused(tmp_path, text):

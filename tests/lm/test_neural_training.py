@@ -44,6 +44,32 @@ def test_the_reported_bits_are_the_mean_loss_before_each_update():
     assert (training.steps, training.characters) == (1, 32)
 
 
+def test_the_bits_of_no_step_are_no_number():
+    training = started()
+    training.until(characters=1)
+    assert math.isnan(training.until(characters=32))
+    assert training.steps == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"learning_rate": -1.0}, "learning_rate must be more than 0 and finite, got -1.0"),
+        ({"learning_rate": math.nan}, "learning_rate must be more than 0 and finite, got nan"),
+        ({"learning_rate": math.inf}, "learning_rate must be more than 0 and finite, got inf"),
+        ({"streams": 0}, "streams must be at least 1, got 0"),
+        ({"streams": -1}, "streams must be at least 1, got -1"),
+        ({"length": 0}, "length must be at least 1, got 0"),
+        ({"warmup": -1}, "warmup must be at least 0, got -1"),
+        ({"clip": 0.0}, "clip must be more than 0, got 0.0"),
+        ({"decay": 1.5}, "decay must be from 0 to 1, got 1.5"),
+    ],
+)
+def test_options_out_of_range_are_refused_with_value_and_limit(wrong, message):
+    with pytest.raises(InputError, match=message):
+        TrainingOptions(**wrong)
+
+
 def test_the_state_is_carried_from_piece_to_piece_and_begins_anew_with_the_text():
     training = started()
     states = []
