@@ -1,6 +1,9 @@
 """Transcription of files and samples at any rate, with a recogniser that reads the tone language by construction."""
 
+import io
 import json
+import os
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -13,7 +16,7 @@ from tone_reader import export_tone_reader, tone_reader
 import asr
 from asr.data.audio import Waveform
 from asr.errors import InputError
-from asr.transcribe import Transcriber, main, prepare_waveform
+from asr.transcribe import MAXIMUM_RESAMPLING_DENOMINATOR, Transcriber, main, prepare_waveform
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +69,15 @@ def test_a_resampled_tone_has_its_frequency_and_duration(rate):
 
 def test_the_ratio_of_an_odd_rate_is_off_by_less_than_a_tenth_of_a_millisecond_a_second():
     for rate in [22051, 15999, 44099, 11027, 96001]:
-        ratio = Fraction(16000, rate).limit_denominator(1000)
+        ratio = Fraction(16000, rate).limit_denominator(MAXIMUM_RESAMPLING_DENOMINATOR)
         assert abs(float(ratio) * rate / 16000 - 1) < 1e-4
+
+
+@pytest.mark.parametrize("target", [8000, 16000])
+def test_the_ratio_of_any_rate_is_off_by_less_than_six_hundredths_of_a_percent(target):
+    for rate in [*range(1000, 1_000_001, 997), 176089, 895491, 911496, 943506]:
+        ratio = Fraction(target, rate).limit_denominator(MAXIMUM_RESAMPLING_DENOMINATOR)
+        assert abs(float(ratio) * rate / target - 1) < 6e-4
 
 
 def test_samples_that_fit_are_not_copied():
@@ -79,6 +89,36 @@ def test_channels_are_mixed_down_and_said(transcriber):
     silent, voiced = np.zeros_like(tone_waveform("AB")), 2 * tone_waveform("AB")
     result = transcriber.transcribe((np.stack([silent, voiced]), 16000))
     assert (result.text, result.notes) == ("AB", ("2 channels mixed down to one",))
+
+
+@pytest.mark.parametrize(("peak", "noted"), [(32767, ["samples reach 32767, full scale is 1"]), (2, []), (1, [])])
+def test_floats_of_another_scale_are_said_and_overshoot_is_not(peak, noted):
+    samples = peak * torch.sin(torch.arange(1600) * torch.pi / 4)[None]  # every second sample of it is 0, 1 or -1
+    assert list(prepare_waveform(samples, 16000, 16000)[1]) == noted
+    assert list(prepare_waveform(-samples.abs(), 16000, 16000)[1]) == noted
+
+
+def test_the_scale_of_a_file_is_noted_by_the_command(model, tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", 1000 * tone_waveform("A"), 16000, subtype="FLOAT")
+    main([str(tmp_path / "a.wav"), "-m", str(model)])
+    assert capsys.readouterr().err == f"{tmp_path / 'a.wav'}: samples reach 300, full scale is 1\n"
+
+
+@pytest.mark.parametrize(
+    ("weights", "share"),
+    [([1, -1], "0"), ([1, -0.9], "1"), ([1, -0.6], None), ([1, 0], None), ([1, 0, 0, 0, 0, 0, 0, 0], None)],
+)
+def test_channels_that_cancel_each_other_are_said(weights, share):
+    samples = torch.tensor(weights)[:, None] * torch.from_numpy(tone_waveform("AB"))
+    notes = prepare_waveform(samples, 16000, 16000)[1]
+    cancelled = [f"the channels cancel each other: their sum has {share} % of the loudest one's power"] if share else []
+    assert list(notes) == [*cancelled, f"{len(weights)} channels mixed down to one"]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_nothing_is_said_against_silence(channels):
+    notes = prepare_waveform(torch.zeros(channels, 1600), 16000, 16000)[1]
+    assert notes == (("2 channels mixed down to one",) if channels == 2 else ())
 
 
 @pytest.mark.parametrize(
@@ -152,6 +192,39 @@ def test_files_that_fail_are_named_the_others_transcribed_and_the_exit_code_is_1
         assert line.startswith(f"error: {path}: ")
         assert reason in line
     assert lines[-1] == "3 of 4 files could not be transcribed"
+
+
+@pytest.mark.parametrize(("promised", "failed"), [(0, 0), (2**35, 1)])
+def test_a_flac_without_its_length_is_transcribed_and_one_with_a_wrong_one_named(
+    model, tmp_path, capsys, promised, failed
+):
+    odd, good = write(tmp_path / "odd.flac", "CAB"), write(tmp_path / "good.flac", "BC")
+    content = bytearray(odd.read_bytes())
+    content[21:26] = ((content[21] & 0xF0) << 32 | promised).to_bytes(5, "big")  # RFC 9639, section 8.2
+    odd.write_bytes(content)
+    assert main([str(odd), str(good), "-m", str(model)]) == failed
+    output = capsys.readouterr()
+    assert output.out == ("" if failed else f"{odd}\tCAB\n") + f"{good}\tBC\n"
+    assert (f"error: {odd}: truncated, " in output.err) == bool(failed)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_names_that_stdout_cannot_say_are_escaped_and_nothing_is_lost(model, tmp_path, monkeypatch, encoding):
+    bytes_name, letters = tmp_path / os.fsdecode(b"caf\xe9.wav"), tmp_path / "\u043a\u00e9.wav"
+    for path, text in [(bytes_name, "AB"), (letters, "C")]:
+        write(tmp_path / "a.wav", text).rename(path)
+    files = [str(bytes_name), str(letters), str(tmp_path / os.fsdecode(b"gone\xff.wav"))]
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding=encoding))
+    assert main([*files, "-m", str(model), "--json"]) == 1
+    rows = [json.loads(line) for line in printed.getvalue().decode(encoding).splitlines()]
+    assert [(row["path"], row.get("text")) for row in rows] == list(zip(files, ["AB", "C", None], strict=True))
+    printed.truncate(printed.seek(0))
+    assert main([*files, "-m", str(model)]) == 1
+    lines = printed.getvalue().decode(encoding).splitlines()
+    escaped = [name.encode(encoding, "backslashreplace").decode(encoding) for name in files[:2]]
+    assert lines == [f"{escaped[0]}\tAB", f"{escaped[1]}\tC"]
+    assert escaped[0] == f"{tmp_path}/caf\\udce9.wav"
 
 
 def test_json_has_text_times_and_failures_one_object_a_file(model, tmp_path, capsys):
