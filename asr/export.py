@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from asr.decode.log_probs import tokens_digest
-from asr.decode.options import DECODER_FILE, check_tokens, read_decoder
+from asr.decode.options import check_tokens, decoder_for
+from asr.decode.tuned import DECODER_FILE
 from asr.errors import InputError
 from asr.files import read_json, write_json
 from asr.model import MODEL_HELP, LoadedModel, export_model, load_model, model_path
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"{folder} is a run folder, whose checkpoints an export would hide: give another folder")
     if options.decoder_config:
         check_tokens(options.decoder_config, tokens_digest(loaded.tokenizer))
-        record, files = decoder_record(options.decoder_config)
+        record, files = decoder_record(options.decoder_config, options.model)
     elif (folder / DECODER_FILE).is_file():
         raise InputError(f"{folder / DECODER_FILE} is that of another export: remove it, or give --decoder-config")
     if options.about:
@@ -41,13 +42,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def decoder_record(config: Path | str) -> tuple[dict[str, Any], dict[str, Path]]:
-    """A decoder.json for a folder that holds its files, and those files by the names that they have there.
+def decoder_record(config: Path | str, model: Path) -> tuple[dict[str, Any], dict[str, Path]]:
+    """A decoder.json for a folder that holds a model and its files, and those files by the names that they have there.
 
     Raises:
         InputError: it cannot be used, or two of its files have the same name.
     """
-    decoding, content = read_decoder(config), read_json(config)
+    decoding, content = decoder_for(config, model), read_json(config)
     data, files = decoding.to_dict(), {}
     for option, path in decoding.files().items():
         name = Path(path).name

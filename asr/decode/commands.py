@@ -9,17 +9,17 @@ from typing import Any
 from lhotse import MonoCut
 
 from asr.data.cuts import read_cuts, text_of
-from asr.decode.hypotheses import write_hypotheses
+from asr.decode.hypotheses import Hypothesis, write_hypotheses
 from asr.decode.log_probs import Origin, tokens_digest, write_log_probs
 from asr.decode.options import DecodingOptions, add_decoding_arguments, check_tokens, decoder_file, decoding_of
-from asr.decode.outputs import Outputs, corpus_root, output_folder, split_manifest
+from asr.decode.outputs import Outputs, corpus_root, name_of, output_folder, split_manifest
 from asr.decode.prediction import Decoded, Resources, Timing, Wanted, decode, is_first_process
 from asr.decode.tuned import notes_on, tuned_on
 from asr.errors import InputError
 from asr.files import read_json, sha256_of, write_json, write_jsonl, write_text
 from asr.model import MODEL_HELP, LoadedModel, load_model, model_path
 from asr.provenance import provenance
-from asr.score.scores import Scores, format_alignments, format_rate, score
+from asr.score.scores import Scores, format_alignments, format_rate, reference_digest, score
 
 
 def test(arguments: Sequence[str]) -> int:
@@ -36,7 +36,7 @@ def test(arguments: Sequence[str]) -> int:
     scores = score(decoded.rows, normalizer)
     record = scores_record(scores, loaded, manifest, decoded.timing, wanted.options)
     record |= _tuned_on(options, scores, loaded)
-    _say_replaced(outputs.scores, record)
+    _say_replaced(outputs.scores, record, "which are replaced")
     written = _write_decoded(decoded, loaded, manifest, outputs, wanted)
     write_text(outputs.alignments, format_alignments(scores))
     write_json(outputs.scores, record)
@@ -58,15 +58,21 @@ def _tuned_on(options: argparse.Namespace, scores: Scores, loaded: LoadedModel) 
     return {"decoder_tuned_on": found}
 
 
-def _say_replaced(file: Path, record: dict[str, Any]) -> None:
-    """Say that scores of other utterances or of another decoding (a tuned one, perhaps) are about to be replaced."""
+def _say_replaced(file: Path, record: dict[str, Any], what: str) -> None:
+    """Say that scores of other utterances or of another decoding (a tuned one, perhaps) are about to be replaced.
+
+    Args:
+        file: scores.json.
+        record: of the new decoding: `reference_digest` and `decoding`.
+        what: is replaced, the scores or their hypotheses.
+    """
     try:
         scores = read_json(file)
         earlier, references, manifest = (scores[name] for name in ("decoding", "reference_digest", "manifest"))
     except (InputError, KeyError, TypeError):  # there are none, or they do not say
         return
     if references != record["reference_digest"]:
-        print(f"note: {file} had scores of {manifest}, which are replaced; -o FOLDER keeps both", file=sys.stderr)
+        print(f"note: {file} had scores of {manifest}, {what}; -o FOLDER keeps both", file=sys.stderr)
         return
     new = record["decoding"]
     if earlier == new:
@@ -75,7 +81,7 @@ def _say_replaced(file: Path, record: dict[str, Any]) -> None:
     if isinstance(earlier, dict) and isinstance(new, dict):
         names = [name for name in {**earlier, **new} if earlier.get(name) != new.get(name)]
         changes = ", ".join(f"{name} {_value(earlier.get(name))}, now {_value(new.get(name))}" for name in names)
-    print(f"note: {file} had scores of another decoding ({changes}), which are replaced", file=sys.stderr)
+    print(f"note: {file} had scores of another decoding ({changes}), {what}", file=sys.stderr)
 
 
 def _value(option: Any) -> str:
@@ -90,11 +96,19 @@ def predict(arguments: Sequence[str]) -> int:
     loaded, manifest, outputs = _prepare(options, wanted.options)
     decoded = decode(loaded, list(read_cuts(manifest, transcribed=False)), _resources(options), wanted)
     if is_first_process():
+        _say_replaced(outputs.scores, _unscored(decoded.rows, wanted), "whose hypotheses are replaced")
         written = _write_decoded(decoded, loaded, manifest, outputs, wanted)
         print(f"decoded {len(decoded.rows)} utterances")
         _print_timing(decoded.timing)
         print(f"wrote {', '.join(map(str, written))}")
     return 0
+
+
+def _unscored(rows: Sequence[Hypothesis], wanted: Wanted) -> dict[str, Any]:
+    """What scores of the rows would say of their references, if all are known, and of their decoding."""
+    known = [(row.id, row.reference) for row in rows if row.reference is not None]
+    digest = reference_digest(known) if len(known) == len(rows) else None
+    return {"reference_digest": digest, "decoding": wanted.options.to_record()}
 
 
 def _write_decoded(
@@ -171,7 +185,7 @@ def _prepare(options: argparse.Namespace, decoding: DecodingOptions) -> tuple[Lo
     """Check what is given before anything takes time."""
     loaded = load_model(options.model)
     if options.cuts is not None:
-        manifest, split = Path(options.cuts), options.split or Path(options.cuts).name.split(".")[0]
+        manifest, split = Path(options.cuts), options.split or name_of(options.cuts)
     else:
         split = options.split or "test"
         manifest = split_manifest(corpus_root(options.root, loaded, options.model), split)

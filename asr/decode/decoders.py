@@ -11,7 +11,8 @@ from asr.data.tokens import Tokenizer
 from asr.decode.beam import BeamSearch, Fusion
 from asr.decode.fusion import LanguageModel, TokenFusion, WordFusion
 from asr.decode.nbest import ScoredText, merge_texts
-from asr.decode.options import MODEL_WORDS, DecodingOptions
+from asr.decode.options import DecodingOptions
+from asr.decode.parts import MODEL_WORDS
 from asr.decode.spelling import Spelling, spellable
 from asr.decode.trace import Trace
 from asr.errors import InputError

@@ -121,10 +121,6 @@ def text_log_prob(model: "LanguageModel", words: Sequence[str]) -> float:
 
 
 def _check(options: DecodingOptions, tokenizer: Tokenizer) -> None:
-    cannot = {"--char-lm": options.char_lm, "--blank-skip": options.blank_skip}
-    refused = [name for name, value in cannot.items() if value]
-    if refused:
-        raise InputError(f"--decoder flashlight has no {', '.join(refused)}: take --decoder beam")
     if options.lm and not options.lexicon:
         raise InputError(
             "--decoder flashlight needs --lexicon beside --lm (`--lexicon lm`): take --decoder beam without"

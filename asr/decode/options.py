@@ -2,22 +2,20 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from asr.decode.confidence import Calibration, calibration_from_dict
 from asr.decode.fusion import WordWeights
+from asr.decode.parts import MODEL_WORDS, MODELS, dashed, idle, refuse_idle
 from asr.decode.pruning import Pruning
+from asr.decode.tuned import DECODER_FILE, tuned_for
 from asr.errors import InputError
 from asr.files import read_json, sha256_of
 
 DECODERS = ("greedy", "beam", "flashlight")
-DECODER_FILE = "decoder.json"
-BELIEFS = ("decoder", "lm", "alpha", "beta", "unknown_penalty", "lexicon", "look_ahead", "char_lm", "char_alpha")
-"""Options that change how probable a text is; the others limit the search."""
-MODEL_WORDS = "lm"
-"""Names, in the place of a lexicon's file, the words of the language model."""
 
 
 @dataclass(frozen=True)
@@ -60,31 +58,20 @@ class DecodingOptions:
             raise InputError(f"--decoder must be one of {', '.join(DECODERS)}, got {self.decoder!r}")
         if self.lexicon == MODEL_WORDS and self.lm is None:
             raise InputError(f"--lexicon {MODEL_WORDS} means the words of the language model: give --lm")
-        given = [f"--{name.replace('_', '-')}" for name in ("lm", "char_lm", "lexicon") if getattr(self, name)]
-        if self.decoder == "greedy" and given:
-            raise InputError(f"the greedy decoder uses no {', '.join(given)}: give --decoder beam")
-        self.pruning()
-        self.weights()
-        if not 0 <= self.char_alpha < float("inf"):
-            raise InputError(f"--char-alpha must be a number of at least 0, got {self.char_alpha}")
+        _check_ranges(vars(self))
+        refuse_idle(vars(self), [field.name for field in fields(self) if getattr(self, field.name) != field.default])
 
     def pruning(self) -> Pruning:
         """The limits of the beam search."""
-        return Pruning(
-            self.beam,
-            self.beam_threshold if self.beam_threshold != 0 else None,
-            self.token_threshold if self.token_threshold != 0 else None,
-            self.top_tokens if self.top_tokens != 0 else None,
-            self.blank_skip if self.blank_skip != 0 else None,
-        )
+        return _pruning(vars(self))
 
     def weights(self) -> WordWeights:
         """The weights of the word model."""
-        return WordWeights(self.alpha, self.beta, self.unknown_penalty)
+        return _weights(vars(self))
 
     def files(self) -> dict[str, str]:
         """The files it uses, by option."""
-        paths = {"lm": self.lm, "char_lm": self.char_lm, "lexicon": self.lexicon}
+        paths = {name: getattr(self, name) for name in MODELS}
         return {name: path for name, path in paths.items() if path and path != MODEL_WORDS}
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,13 +83,34 @@ class DecodingOptions:
         """For scores.json: "greedy", or what has a part in the result."""
         if self.decoder == "greedy":
             return "greedy"
-        data = self.to_dict()
-        unused = [] if self.lm or self.lexicon else ["beta", "unknown_penalty"]
-        unused += [] if self.lm else ["lm", "alpha", "look_ahead"]
-        unused += [] if self.char_lm else ["char_lm", "char_alpha"]
-        unused += [] if self.lexicon else ["lexicon"]
-        unused += [] if self.confidence else ["confidence"]
-        return {name: value for name, value in data.items() if name not in unused}
+        unused = idle(vars(self))
+        return {name: value for name, value in self.to_dict().items() if name not in unused and value is not None}
+
+
+DEFAULTS = {field.name: field.default for field in fields(DecodingOptions)}
+OPTIONS = tuple(name for name in DEFAULTS if name != "confidence")
+"""What a command line can give."""
+
+
+def _check_ranges(values: Mapping[str, Any]) -> None:
+    """Refuse what no limit or weight can be.
+
+    Raises:
+        InputError: there is such a value.
+    """
+    _pruning(values)
+    _weights(values)
+    if not 0 <= values["char_alpha"] < float("inf"):
+        raise InputError(f"--char-alpha must be a number of at least 0, got {values['char_alpha']}")
+
+
+def _pruning(values: Mapping[str, Any]) -> Pruning:
+    limits = ("beam_threshold", "token_threshold", "top_tokens", "blank_skip")
+    return Pruning(values["beam"], *(values[name] or None for name in limits))
+
+
+def _weights(values: Mapping[str, Any]) -> WordWeights:
+    return WordWeights(values["alpha"], values["beta"], values["unknown_penalty"])
 
 
 def decoding_from_dict(data: Any, where: str, folder: Path | None = None) -> DecodingOptions:
@@ -118,14 +126,25 @@ def decoding_from_dict(data: Any, where: str, folder: Path | None = None) -> Dec
     if unknown:
         raise InputError(f"{where} has options that no decoder has: {', '.join(unknown)}")
     values = dict(data)
-    for name in ("lm", "char_lm", "lexicon"):
+    for name in MODELS:
         if isinstance(data.get(name), dict):
             values[name] = _same_file(data[name], f"{where}, {name}", folder)
     if data.get("confidence") is not None:
         values["confidence"] = calibration_from_dict(data["confidence"], f"{where}, confidence")
     for name, value in values.items():
         _check_type(value, known[name], f"{where}: {name}")
-    return DecodingOptions(**values)
+    return _kept(DEFAULTS | values)
+
+
+def _kept(values: dict[str, Any]) -> DecodingOptions:
+    """Options out of a file, which nobody gave: weights and limits without a part have their defaults.
+
+    Raises:
+        InputError: see `DecodingOptions`.
+    """
+    _check_ranges(values)
+    reset = idle(values).keys() - set(MODELS)
+    return DecodingOptions(**{name: value for name, value in values.items() if name not in reset})
 
 
 def _check_type(value: Any, kind: Any, where: str) -> None:
@@ -156,21 +175,25 @@ def read_decoder(path: Path | str) -> DecodingOptions:
     Raises:
         InputError: see `decoding_from_dict`.
     """
+    return decoding_from_dict(_content(path).get("options"), str(path), Path(path).parent)
+
+
+def _content(path: Path | str) -> dict[str, Any]:
     content = read_json(path)
-    options = content.get("options") if isinstance(content, dict) else None
-    return decoding_from_dict(options, str(path), Path(path).parent)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no options of a decoder: an object is wanted, got {content!r:.80}")
+    return content
 
 
 def check_tokens(config: Path | str | None, digest: str) -> None:
     """Refuse a decoder.json of a model with other tokens; `digest` is that of this model's.
 
     Raises:
-        InputError: it is one.
+        InputError: it is one, or no decoder.json at all.
     """
     if config is None:
         return
-    content = read_json(config)
-    if content.get("tokens", digest) != digest:
+    if _content(config).get("tokens", digest) != digest:
         raise InputError(f"{config} was tuned for a model with other tokens: tune this one with `asr tune-decoder`")
 
 
@@ -215,34 +238,73 @@ def packed_decoder(model: Path | str) -> Path | None:
 def decoder_file(options: argparse.Namespace, model: Path | str | None = None) -> Path | None:
     """The decoder.json that a command line uses: that of --decoder-config, or else the one that `model` holds.
 
-    Greedy decoding has nothing that such a file could set.
+    Raises:
+        InputError: --decoder-config is given for greedy decoding, which has nothing that such a file could set.
     """
+    if options.decoder_config is None:
+        return packed_decoder(model) if model is not None and options.decoder in (None, "beam") else None
     if options.decoder == "greedy":
-        return None
-    if options.decoder_config is not None:
-        return Path(options.decoder_config)
-    return packed_decoder(model) if model is not None and options.decoder in (None, "beam") else None
+        raise InputError(f"--decoder-config ({options.decoder_config}) has no part in the result: --decoder is greedy")
+    return Path(options.decoder_config)
 
 
-def decoding_of(options: argparse.Namespace, model: Path | str | None = None) -> DecodingOptions:
+def decoding_of(
+    options: argparse.Namespace, model: Path | str | None = None, calibrated: bool = True
+) -> DecodingOptions:
     """The options given on a command line, on top of those of --decoder-config, or of those that `model` holds.
 
+    The calibration of confidences is left out, and that is said, where it does not hold: with another search than was
+    tuned, or with other weights of the acoustic model.
+
+    Args:
+        options: of the command line; see `add_decoding_arguments`.
+        model: path of the model.
+        calibrated: False leaves the calibration out in any case.
+
     Raises:
-        InputError: an option is out of range or contradicts another, or decoder.json cannot be used.
+        InputError: an option is out of range, contradicts another or has no part in the result; or decoder.json cannot
+            be used.
     """
-    names = [field.name for field in fields(DecodingOptions) if field.name != "confidence"]
-    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    given = {name: value for name in OPTIONS if (value := getattr(options, name)) is not None}
     config = decoder_file(options, model)
-    if config:
-        tuned = read_decoder(config)
-        decoding = replace(tuned, **given)
-        # The calibration is one of what the tuned weights and models believe.
-        unlike = any(getattr(decoding, name) != getattr(tuned, name) for name in BELIEFS)
-        return replace(decoding, confidence=None) if unlike else decoding
-    if "decoder" not in given and set(given) & {"lm", "char_lm", "lexicon"}:
-        given["decoder"] = "beam"
-    decoding = DecodingOptions(**given)
-    unused = sorted(set(given) - {"decoder"})
-    if decoding.decoder == "greedy" and unused:
-        raise InputError(f"the greedy decoder has no --{unused[0].replace('_', '-')}: give --decoder beam")
-    return decoding
+    tuned = read_decoder(config) if config else DecodingOptions()
+    if not config and set(given) & set(MODELS):
+        given = {"decoder": "beam"} | given
+    values = vars(tuned) | given
+    refuse_idle(values, given)
+    decoding = _kept(values)
+    if not (config and calibrated and tuned.confidence):
+        return replace(decoding, confidence=None)
+    return _calibrated(decoding, _unlike(decoding, tuned, config) or _foreign(config, model))
+
+
+def decoder_for(config: Path | str, model: Path | str) -> DecodingOptions:
+    """As `read_decoder`, for a model: a calibration of other weights than the model's is left out, which is said.
+
+    Raises:
+        InputError: see `read_decoder`; or there is no such model.
+    """
+    decoding = read_decoder(config)
+    return _calibrated(decoding, _foreign(Path(config), model)) if decoding.confidence else decoding
+
+
+def _calibrated(decoding: DecodingOptions, reason: str) -> DecodingOptions:
+    """The options, without their calibration and with a note if there is a reason why it does not hold."""
+    if not reason:
+        return decoding
+    print(f"note: the confidences of words are not calibrated: {reason}", file=sys.stderr)
+    return replace(decoding, confidence=None)
+
+
+def _unlike(decoding: DecodingOptions, tuned: DecodingOptions, config: Path) -> str:
+    """Why a calibration does not hold for a search: what differs from the tuned one; empty if nothing does."""
+    names = [name for name in OPTIONS if name not in idle(vars(decoding))]
+    pairs = {name: (getattr(decoding, name), getattr(tuned, name)) for name in names}
+    changed = [f"{dashed(name)} {now}, not {then}" for name, (now, then) in pairs.items() if now != then]
+    return f"{config} was tuned with another search ({'; '.join(changed)})" if changed else ""
+
+
+def _foreign(config: Path, model: Path | str | None) -> str:
+    """Why a calibration does not hold for a model: it is that of other weights; empty if it is not known to be."""
+    foreign = model is not None and tuned_for(config, Path(model)) is False
+    return f"{config} was tuned for other weights than those of {model}" if foreign else ""

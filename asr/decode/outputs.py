@@ -36,6 +36,15 @@ class Outputs:
         )
 
 
+def name_of(file: Path | str) -> str:
+    """What the results of cuts, or of other rows, are called that are given by their file.
+
+    >>> name_of("corpus/dev.clean.jsonl.gz")
+    'dev.clean'
+    """
+    return Path(file).name.removesuffix(".gz").removesuffix(".jsonl")
+
+
 def recorded_root(loaded: LoadedModel, model_path: Path) -> Path | None:
     """The prepared corpus that the model was trained on; None if that is not recorded.
 

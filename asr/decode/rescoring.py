@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decode.hypotheses import Hypothesis, parse_hypothesis, write_hypotheses
+from asr.decode.outputs import name_of
 from asr.errors import InputError
 from asr.files import read_jsonl, write_json
 from asr.lm.neural import CharacterLanguageModel, load_language_model
@@ -176,18 +177,29 @@ def main(arguments: Sequence[str]) -> int:
     language = language_scores(lists, model)
     weights = _weights(options, model, lists, language, parts)
     chosen = [choose(each, scores, weights[part]) for each, scores, part in zip(lists, language, parts, strict=True)]
-    output = Path(options.output)
+    hypotheses, record = _outputs(options)
     rows = [_row(each, number) for each, number in zip(lists, chosen, strict=True)]
-    write_hypotheses(output / "hypotheses.jsonl", rows)
-    write_json(output / "rescoring.json", _record(options, weights))
+    write_hypotheses(hypotheses, rows)
+    write_json(record, _record(options, weights))
     changed = sum(row.hypothesis != each.utterance.hypothesis for row, each in zip(rows, lists, strict=True))
     print(f"another text than the first was chosen for {changed} of {len(lists)} utterances")
     pairs = list(zip(lists, chosen, strict=True))
     for half in (0, 1) if options.halves else ():
         _print_rates(f"half {half + 1}", [pair for pair, part in zip(pairs, parts, strict=True) if part == half])
     _print_rates("all", pairs)
-    print(f"wrote {output / 'hypotheses.jsonl'} and rescoring.json")
+    print(f"wrote {hypotheses} and {record.name}")
     return 0
+
+
+def _outputs(options: argparse.Namespace) -> tuple[Path, Path]:
+    """Where texts and record go: by names of their own, so that neither other lists' nor those of `asr test` are lost.
+
+    Those of nbest-dev-beam.jsonl are hypotheses-dev-beam-rescored.jsonl and rescoring-dev-beam.json.
+    """
+    name = name_of(options.nbest).removeprefix("nbest").removeprefix("-")
+    suffix = f"-{name}" if name else ""
+    folder = Path(options.output)
+    return folder / f"hypotheses{suffix}-rescored.jsonl", folder / f"rescoring{suffix}.json"
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -279,10 +291,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="asr lm rescore",
         description="Choose again among the texts of N-best lists: the score of the beam search, plus the weighted "
         "log-probability that a language model of `asr lm train` gives the text, plus a bonus for each word.",
+        epilog="Writes hypotheses-rescored.jsonl and rescoring.json (for nbest-NAME.jsonl: "
+        "hypotheses-NAME-rescored.jsonl and rescoring-NAME.json).",
     )
     parser.add_argument("nbest", help="nbest.jsonl of `asr predict --nbest`")
     parser.add_argument("--lm", required=True, help="folder of `asr lm train`")
-    parser.add_argument("-o", "--output", required=True, help="folder for hypotheses.jsonl and rescoring.json")
+    parser.add_argument("-o", "--output", required=True, help="folder for the results")
     parser.add_argument("--weight", type=float, help=f"of the language model (default: {WEIGHT:g})")
     parser.add_argument("--bonus", type=float, help=f"added for each word (default: {BONUS:g})")
     tuning = parser.add_mutually_exclusive_group()

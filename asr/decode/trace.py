@@ -121,7 +121,7 @@ def _confidence(
     ended = int(np.searchsorted(trace.frames, word.end + SETTLING_FRAMES - 1, side="right")) - 1
     time = min(max(ended, int(grew[last])), len(places) - 1)
     begin = max(0, int(grew[first]) - CONTEXT_FRAMES)
-    grown = [i for i in range(len(grew)) if begin <= grew[i] <= time]
+    before = int(np.searchsorted(grew, begin))  # tokens that are not in the tails
     shares = trace.shares(time)
     kept = np.flatnonzero((shares >= LEAST_SHARE) | (np.arange(len(shares)) == places[time]))
     tails = dict.fromkeys(trace.sequences(np.array([places[time]]), time + 1, begin), 0.0)
@@ -129,7 +129,7 @@ def _confidence(
         tails[tail] = tails.get(tail, 0.0) + float(share)
     best, *_ = tails
     # The word's number in the best tail: how many words its tokens up to the word's last one make, less one.
-    number = len(text_of(best[: grown.index(last) + 1]).split()) - 1
+    number = len(text_of(best[: last - before + 1]).split()) - 1
     texts: dict[str, float] = {}
     for tail, share in tails.items():
         text = text_of(tail)

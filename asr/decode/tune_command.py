@@ -22,12 +22,12 @@ from asr.data.cuts import read_cuts, text_of
 from asr.decode.calibration import calibrate
 from asr.decode.commands import origin_of, reference_normalizer
 from asr.decode.log_probs import Origin, read_log_probs, tokens_digest, write_log_probs
-from asr.decode.options import DECODER_FILE, DecodingOptions, add_decoding_arguments, decoding_of
+from asr.decode.options import DecodingOptions, add_decoding_arguments, decoding_of
 from asr.decode.outputs import Outputs, corpus_root, output_folder, recorded_root, split_manifest
 from asr.decode.pool import ReaderPool
 from asr.decode.prediction import Resources, Wanted, decode
 from asr.decode.recognition import reading_of
-from asr.decode.tuned import check_target
+from asr.decode.tuned import DECODER_FILE, check_target
 from asr.decode.tuning import (
     Task,
     Trial,
@@ -164,7 +164,6 @@ def main(arguments: Sequence[str]) -> int:
     if len(options.model) > 1 and (options.output or options.config):
         raise InputError("several models get a decoder.json each in their run folders: leave out -o and --config")
     start, grid = _start(options)
-    start = replace(start, confidence=None)
     subjects = [Subject.of(run, options) for run in dict.fromkeys(options.model)]
     check_together(subjects, start)
     readers = ReaderPool(reading_of(subjects[0].loaded, start), options.decode_workers)
@@ -218,7 +217,7 @@ def _start(options: argparse.Namespace) -> tuple[DecodingOptions, dict[str, list
     """The options to begin with, and the grid if one was given."""
     if options.decoder is None and options.decoder_config is None:
         options.decoder = "beam"
-    start = decoding_of(options, options.model[0])
+    start = decoding_of(options, options.model[0], calibrated=False)
     if start.decoder != "beam":
         raise InputError(f"the weights of the decoder 'beam' can be tuned, not those of {start.decoder!r}")
     names = free_weights(start)

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from asr.decode.options import DECODER_FILE
 from asr.errors import InputError
-from asr.files import read_json
-from asr.model import LoadedModel
+from asr.files import read_json, sha256_of
+from asr.model import LoadedModel, find_checkpoint
+
+DECODER_FILE = "decoder.json"
 
 
 class Tuning(NamedTuple):
@@ -33,21 +34,40 @@ def read_tuning(config: Path | str) -> Tuning:
     return Tuning(record.get("reference_digest"), record.get("model_sha256"))
 
 
+def tuned_for(config: Path, model: Path, weights: str | None = None) -> bool | None:
+    """Whether a decoder was tuned for the weights of a model; None: not known.
+
+    Args:
+        config: decoder.json. In an exported folder it belongs to the model, whose weights are in a new file.
+        model: path of the model.
+        weights: SHA-256 of its weights; None reads their file.
+
+    Raises:
+        InputError: a file cannot be read, or there is no such model.
+    """
+    tuned = read_tuning(config).weights
+    exported = (model / "model.json").is_file()
+    packed = exported and config.resolve() == (model / DECODER_FILE).resolve()
+    if packed or tuned is None:
+        return None
+    if weights is None:
+        weights = sha256_of(model / "model.safetensors" if exported else find_checkpoint(model))
+    return tuned == weights
+
+
 def tuned_on(config: Path, references: str, model: Path, loaded: LoadedModel) -> dict[str, bool | None]:
     """For scores.json: whether the decoder was tuned on what is scored, and for the model that is; None: not known.
 
     Args:
-        config: decoder.json. In an exported folder it belongs to the model, whose weights are in a new file.
+        config: decoder.json.
         references: digest of those that are scored.
         model: the path that was given.
         loaded: the model.
     """
-    tuning, weights = read_tuning(config), loaded.metadata.get("sha256")
-    packed = (model / "model.json").is_file() and config.resolve() == (model / DECODER_FILE).resolve()
-    known = not packed and tuning.weights is not None and weights is not None
+    tuned = read_tuning(config).references
     return {
-        "these_references": None if tuning.references is None else tuning.references == references,
-        "this_model": tuning.weights == weights if known else None,
+        "these_references": None if tuned is None else tuned == references,
+        "this_model": tuned_for(config, model, loaded.metadata.get("sha256")),
     }
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from asr.data.cuts import text_of
-from asr.decode.options import MODEL_WORDS, DecodingOptions
+from asr.decode.options import DecodingOptions
+from asr.decode.parts import idle
 from asr.decode.pool import ReaderPool
 from asr.randomness import generator
 from asr.score.errors import align_words, count
@@ -58,16 +59,7 @@ def free_weights(options: DecodingOptions) -> tuple[str, ...]:
     >>> free_weights(DecodingOptions("beam", lm="3-gram.arpa"))
     ('alpha', 'beta', 'unknown_penalty')
     """
-    names = []
-    if options.lm:
-        names.append("alpha")
-    if options.lm or options.lexicon:
-        names.append("beta")
-    if options.lm and options.lexicon != MODEL_WORDS:
-        names.append("unknown_penalty")
-    if options.char_lm:
-        names.append("char_alpha")
-    return tuple(names)
+    return tuple(name for name in RANGES if name not in idle(vars(options)))
 
 
 def grid_points(grid: dict[str, list[float]]) -> list[dict[str, float]]:

@@ -94,6 +94,41 @@ def test_any_cuts_can_be_given_and_are_called_by_their_file(root, model, tmp_pat
     assert Outputs.of(out, "test").scores == out / "scores.json"
 
 
+def test_cuts_whose_names_have_dots_have_files_of_their_own(root, model, tmp_path):
+    cuts = list(read_jsonl(root / "dev.jsonl.gz"))
+    names = ("dev.clean.jsonl.gz", "dev.other.jsonl", "dev.jsonl.other.jsonl")
+    for index, name in enumerate(names):
+        write_jsonl(root / name, cuts[: index + 1])
+        assert predict([str(model), "--cuts", str(root / name), "-o", str(tmp_path / "out"), *ON_CPU]) == 0
+    for index, name in enumerate(("dev.clean", "dev.other", "dev.jsonl.other")):
+        assert len(read_hypotheses(tmp_path / "out" / f"hypotheses-{name}.jsonl")) == index + 1
+
+
+def test_hypotheses_that_were_scored_are_not_replaced_silently_by_predict(root, model, tmp_path, capsys):
+    out = ["-o", str(tmp_path / "out"), *ON_CPU]
+    assert asr_test([str(model), "--root", str(root), *out]) == 0
+    assert predict([str(model), "--root", str(root), *out]) == 0  # the same once more
+    assert predict([str(model), "--cuts", str(root / "dev.jsonl.gz"), *out]) == 0  # files of their own
+    assert capsys.readouterr().err == ""
+    other = write_tone_corpus(tmp_path / "other", {"test": 2})
+    for _ in range(2):
+        assert predict([str(model), "--cuts", str(other / "test.jsonl.gz"), *out]) == 0
+        note = (
+            f"scores.json had scores of {root / 'test.jsonl.gz'}, whose hypotheses are replaced; -o FOLDER keeps both"
+        )
+        assert note in capsys.readouterr().err
+        change_text(other, "test", "test-001", None)  # neither are they if a reference is not known
+
+
+def test_hypotheses_of_another_decoding_are_not_replaced_silently_by_predict(root, model, tmp_path, capsys):
+    (tmp_path / "words").write_text("A\nB\n")
+    beam = [str(model), "--root", str(root), "-o", str(tmp_path / "out"), *ON_CPU, "--lexicon", str(tmp_path / "words")]
+    assert asr_test(beam) == 0
+    assert predict([*beam, "--beta", "0.3"]) == 0
+    said = capsys.readouterr().err
+    assert "scores-beam.json had scores of another decoding (beta 1.0, now 0.3), whose hypotheses are replaced" in said
+
+
 def test_a_run_folder_knows_its_corpus_and_takes_the_results(root, tmp_path):
     run = write_run(tmp_path / "run", root)
     assert asr_main(["test", str(run), *ON_CPU]) == 0

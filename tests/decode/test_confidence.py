@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_arpa import ARPA
 
 from asr.data.tokens import CharacterTokenizer
 from asr.decode.calibration import calibrate
@@ -119,21 +120,36 @@ def test_options_with_a_calibration_survive_plain_data():
     ("given", "kept"),
     [
         ([], True),
-        (["--beam", "7", "--alpha", "0.4"], True),  # 0.4 is what was tuned
+        (["--beam", "9", "--alpha", "0.4"], True),  # which is what was tuned
+        (["--beam", "1"], False),
+        (["--beam-threshold", "5"], False),
+        (["--token-threshold", "0"], False),
+        (["--top-tokens", "3"], False),
+        (["--blank-skip", "0.99"], False),
         (["--alpha", "0.5"], False),
         (["--beta", "0"], False),
         (["--no-look-ahead"], False),
         (["--lexicon", "words.txt"], False),
     ],
 )
-def test_a_calibration_is_dropped_where_another_search_is_asked_for_than_was_tuned(tmp_path, given, kept):
+def test_a_calibration_is_dropped_where_another_search_is_asked_for_than_was_tuned(tmp_path, capsys, given, kept):
     calibration = Calibration(0.1, 0.5, 0.25)
-    tuned = DecodingOptions("beam", alpha=0.4, confidence=calibration)
+    (tmp_path / "lm.arpa").write_text(ARPA)
+    tuned = DecodingOptions("beam", lm=str(tmp_path / "lm.arpa"), alpha=0.4, beam=9, confidence=calibration)
     write_json(tmp_path / "decoder.json", {"options": tuned.to_dict()})
     parser = argparse.ArgumentParser()
     add_decoding_arguments(parser)
     options = parser.parse_args(["--decoder-config", str(tmp_path / "decoder.json"), *given])
     assert decoding_of(options).confidence == (calibration if kept else None)
+    said = capsys.readouterr().err
+    if kept:
+        assert said == ""
+    else:
+        option = given[0].replace("--no-", "--")
+        assert (
+            f"the confidences of words are not calibrated: {tmp_path / 'decoder.json'} was tuned with another" in said
+        )
+        assert f"({option} {getattr(decoding_of(options), option[2:].replace('-', '_'))}, not " in said
 
 
 TOKENIZER = CharacterTokenizer(" AB")

@@ -1,5 +1,6 @@
 """Decoders made of options: language models and lexica from files, and what of them is refused or said."""
 
+import argparse
 import json
 import math
 from dataclasses import replace
@@ -16,7 +17,14 @@ from asr.data.tokens import CharacterTokenizer, SentencePieceTokenizer
 from asr.decode.alignment import align, align_in_pieces
 from asr.decode.decoders import BeamDecoder, read_lexicon
 from asr.decode.flashlight import text_log_prob
-from asr.decode.options import DecodingOptions, decoding_from_dict, read_decoder
+from asr.decode.options import (
+    DecodingOptions,
+    add_decoding_arguments,
+    check_tokens,
+    decoding_from_dict,
+    decoding_of,
+    read_decoder,
+)
 from asr.decode.pool import ReaderPool
 from asr.decode.reading import Reader, Reading
 from asr.errors import InputError
@@ -215,17 +223,82 @@ def test_what_is_no_decoder_json_is_refused(data, named):
     ("options", "named"),
     [
         ({"decoder": "bean"}, "--decoder must be one of greedy, beam, flashlight, got 'bean'"),
-        ({"lm": "x"}, "the greedy decoder uses no --lm: give --decoder beam"),
+        ({"lm": "x"}, r"--lm \('x'\) has no part in the result: it needs --decoder beam"),
         ({"decoder": "beam", "lexicon": "lm"}, "the words of the language model: give --lm"),
         ({"decoder": "beam", "alpha": -1.0}, "--alpha must be a number of at least 0, got -1.0"),
         ({"decoder": "beam", "alpha": math.nan}, "--alpha must be a number of at least 0, got nan"),
         ({"decoder": "beam", "char_alpha": math.nan}, "--char-alpha must be a number of at least 0, got nan"),
         ({"decoder": "beam", "beam": 0}, "--beam must be a number of at least 1, got 0"),
+        ({"beam": 5}, r"--beam \(5\) has no part in the result: it needs --decoder beam"),
+        ({"decoder": "beam", "alpha": 0.9}, r"--alpha \(0.9\) has no part in the result: it needs --lm"),
+        ({"decoder": "beam", "lexicon": "x", "look_ahead": False}, r"--look-ahead \(False\) .* it needs --lm"),
+        ({"decoder": "beam", "char_lm": "x", "beta": 2.0}, r"--beta \(2.0\) .* it needs --lm or --lexicon"),
+        (
+            {"decoder": "beam", "lexicon": "x", "unknown_penalty": 2.0},
+            r"--unknown-penalty \(2.0\) .* it needs --lm, and",
+        ),
+        (
+            {"decoder": "beam", "lm": "x", "lexicon": "lm", "unknown_penalty": 2.0},
+            r"--unknown-penalty \(2.0\) has no part in the result: .* words that it does not know \(no --lexicon lm\)",
+        ),
+        ({"decoder": "beam", "lm": "x", "char_alpha": 3.0}, r"--char-alpha \(3.0\) .* it needs --char-lm"),
     ],
 )
 def test_impossible_options_are_refused(options, named):
     with pytest.raises(InputError, match=named):
         DecodingOptions(**options)
+
+
+def arguments(*given: str) -> argparse.Namespace:
+    """A command line with options of decoding."""
+    parser = argparse.ArgumentParser()
+    add_decoding_arguments(parser)
+    return parser.parse_args(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["--decoder", "beam", "--alpha", "0.5"], r"--alpha \(0.5\) has no part in the result: it needs --lm"),
+        (["--decoder", "beam", "--look-ahead"], r"--look-ahead \(True\) has no part in the result: it needs --lm"),
+        (["--lm", "x", "--char-alpha", "0.5"], r"--char-alpha \(0.5\) has no part in the result: it needs --char-lm"),
+        (["--char-lm", "x", "--beta", "1"], r"--beta \(1.0\) has no part in the result: it needs --lm or --lexicon"),
+        (["--beam", "100"], r"--beam \(100\) has no part in the result: it needs --decoder beam"),
+    ],
+)
+def test_an_option_without_a_part_is_refused_on_the_command_line_also_if_it_is_the_default(given, named):
+    with pytest.raises(InputError, match=named):
+        decoding_of(arguments(*given))
+
+
+def test_an_option_without_a_part_is_refused_beside_a_decoder_json_too_and_one_in_it_is_passed_over(tmp_path, lm):
+    tuned = DecodingOptions("beam", lm=lm, alpha=0.7, unknown_penalty=3.0, look_ahead=False, token_threshold=4.0)
+    content = tuned.to_dict() | {"char_alpha": 0.9}  # as was written when nothing was refused
+    write_json(tmp_path / "decoder.json", {"options": content})
+    config = str(tmp_path / "decoder.json")
+    assert decoding_of(arguments("--decoder-config", config)) == tuned
+    with pytest.raises(InputError, match=r"--char-alpha \(0.5\) has no part in the result: it needs --char-lm"):
+        decoding_of(arguments("--decoder-config", config, "--char-alpha", "0.5"))
+    flashlight = ["--decoder-config", config, "--decoder", "flashlight", "--lexicon", "lm"]
+    assert decoding_of(arguments(*flashlight)) == DecodingOptions("flashlight", lm=lm, lexicon="lm", alpha=0.7)
+    with pytest.raises(InputError, match=r"--blank-skip \(0.9\) has no part in the result: it needs --decoder beam"):
+        decoding_of(arguments(*flashlight, "--blank-skip", "0.9"))
+
+
+def test_a_language_model_in_a_decoder_json_is_not_passed_over(tmp_path, lm):
+    write_json(tmp_path / "decoder.json", {"options": DecodingOptions("beam", char_lm=lm).to_dict()})
+    with pytest.raises(InputError, match="--char-lm .* has no part in the result: it needs --decoder beam"):
+        decoding_of(arguments("--decoder-config", str(tmp_path / "decoder.json"), "--decoder", "flashlight"))
+
+
+def test_a_decoder_json_that_holds_a_list_or_is_given_for_greedy_decoding_is_refused(tmp_path):
+    config = tmp_path / "decoder.json"
+    config.write_text("[1, 2]")
+    for refuse in (lambda: read_decoder(config), lambda: check_tokens(config, "digest")):
+        with pytest.raises(InputError, match=r"decoder.json holds no options of a decoder: .* got \[1, 2\]"):
+            refuse()
+    with pytest.raises(InputError, match=r"--decoder-config \(.*decoder.json\) has no part .* --decoder is greedy"):
+        decoding_of(arguments("--decoder", "greedy", "--decoder-config", str(config)))
 
 
 def test_a_missing_or_empty_model_is_named(tmp_path):
@@ -289,6 +362,7 @@ def test_scores_say_only_what_has_a_part_in_them(lm):
     record = DecodingOptions("beam", lm=lm, alpha=0.7).to_record()
     assert (record["alpha"], record["lm"]["path"], len(record["lm"]["sha256"])) == (0.7, lm, 64)
     assert "char_alpha" not in record
+    assert {"lexicon", "char_lm", "confidence"}.isdisjoint(record)
     json.dumps(record)
 
 

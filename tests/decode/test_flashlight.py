@@ -30,10 +30,10 @@ def test_flashlight_and_our_search_give_every_text_the_same_score(tmp_path, case
         "lexicon": {"lexicon": str(tmp_path / "words"), "beta": 0.3},
         "lexicon and model": {"lexicon": "lm", "lm": str(tmp_path / "lm.arpa"), "alpha": 0.7, "beta": 0.4},
     }[case]
-    options |= {"beam": 100_000, "beam_threshold": 0.0, "token_threshold": 0.0}
+    options |= {"beam": 100_000, "beam_threshold": 0.0}
     log_probs = np.log(np.random.default_rng(seed).dirichlet(np.full(4, 0.6), size=6))
     [(theirs, _)] = build_decoder(DecodingOptions("flashlight", **options), TOKENIZER).results([log_probs])
-    [ours] = BeamDecoder(DecodingOptions("beam", **options), TOKENIZER).decode([log_probs])
+    [ours] = BeamDecoder(DecodingOptions("beam", token_threshold=0.0, **options), TOKENIZER).decode([log_probs])
     assert {t.text: t.total for t in theirs} == pytest.approx({t.text: t.total for t in ours}, abs=1e-4)
     assert {t.text: t.acoustic for t in theirs} == pytest.approx({t.text: t.acoustic for t in ours}, abs=1e-4)
 
@@ -51,8 +51,13 @@ def test_without_the_package_it_is_refused_with_the_way_to_get_it(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"char_lm": "x"}, "has no --char-lm"),
-        ({"blank_skip": 0.99}, "has no --blank-skip"),
+        ({"char_lm": "x"}, r"--char-lm \('x'\) has no part in the result: it needs --decoder beam"),
+        ({"blank_skip": 0.99}, r"--blank-skip \(0.99\) has no part in the result: it needs --decoder beam"),
+        ({"token_threshold": 1.0}, r"--token-threshold \(1.0\) has no part in the result: it needs --decoder beam"),
+        (
+            {"lm": "x", "lexicon": "lm", "look_ahead": False},
+            r"--look-ahead \(False\) has no part .* needs --decoder beam",
+        ),
         ({"lm": "x"}, "needs --lexicon beside --lm"),
     ],
 )

@@ -86,21 +86,34 @@ def model_folder(tmp_path):
 def test_the_command_writes_what_it_chose_and_says_what_it_brought(tmp_path, model_folder, capsys):
     lists = write_lists(tmp_path / "nbest.jsonl", [row("u", [("A", -1), ("B", -1.5)], "B", speaker="s", seconds=2.0)])
     assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--weight", "0.5"]) == 0
-    assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl") == [Hypothesis("u", "B", "B", "s", 2.0)]
+    assert read_hypotheses(tmp_path / "out" / "hypotheses-rescored.jsonl") == [Hypothesis("u", "B", "B", "s", 2.0)]
     printed = capsys.readouterr().out
     assert "chosen for 1 of 1 utterances" in printed
     assert "WER of all, 1 utterances: before 100.00 % (1/1), after 0.00 % (0/1), best in list 0.00 % (0/1)" in printed
     assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--weight", "0"]) == 0
-    assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl")[0].hypothesis == "A"
+    assert read_hypotheses(tmp_path / "out" / "hypotheses-rescored.jsonl")[0].hypothesis == "A"
     assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--weight", "0", "--base", "acoustic"]) == 0
-    assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl")[0].hypothesis == "B"
+    assert read_hypotheses(tmp_path / "out" / "hypotheses-rescored.jsonl")[0].hypothesis == "B"
+
+
+def test_neither_greedy_hypotheses_nor_those_of_other_lists_are_replaced(tmp_path, model_folder, capsys):
+    (tmp_path / "hypotheses.jsonl").write_text("greedy")
+    names = ("nbest.jsonl", "nbest-beam.jsonl", "nbest-dev-beam.jsonl", "lists.jsonl")
+    for name in names:
+        lists = write_lists(tmp_path / name, [row(name, [("A", -1)])])
+        assert main([lists, "--lm", model_folder, "-o", str(tmp_path)]) == 0
+    assert "hypotheses-lists-rescored.jsonl and rescoring-lists.json" in capsys.readouterr().out
+    assert (tmp_path / "hypotheses.jsonl").read_text() == "greedy"
+    for name, suffix in zip(names, ("", "-beam", "-dev-beam", "-lists"), strict=True):
+        assert read_hypotheses(tmp_path / f"hypotheses{suffix}-rescored.jsonl")[0].id == name
+        assert json.loads((tmp_path / f"rescoring{suffix}.json").read_text())["nbest"] == str(tmp_path / name)
 
 
 def test_texts_behind_the_first_n_are_not_looked_at(tmp_path, model_folder):
     lists = write_lists(tmp_path / "nbest.jsonl", [row("u", [("A", -1), ("A A", -1.1), ("B", -1.2)], "B")])
     for limit, chosen in (("2", "A"), ("3", "B")):
         assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--texts", limit]) == 0
-        assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl")[0].hypothesis == chosen
+        assert read_hypotheses(tmp_path / "out" / "hypotheses-rescored.jsonl")[0].hypothesis == chosen
     with pytest.raises(InputError, match="--texts must be at least 1, got 0"):
         main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--texts", "0"])
 
@@ -112,7 +125,7 @@ def test_weights_are_chosen_on_other_lists(tmp_path, model_folder, capsys):
     record = json.loads((tmp_path / "out" / "rescoring.json").read_text())
     assert record["weights"] == [{"weight": 0.2, "bonus": 0.0}]  # of 5 nats, more than 0.9
     assert (record["lm"], record["tuned_on"]) == (model_folder, other)
-    assert read_hypotheses(tmp_path / "out" / "hypotheses.jsonl")[0].hypothesis == "B"
+    assert read_hypotheses(tmp_path / "out" / "hypotheses-rescored.jsonl")[0].hypothesis == "B"
     assert "WER" not in capsys.readouterr().out
 
 
@@ -170,7 +183,7 @@ def test_each_half_is_chosen_with_the_weights_of_the_other(tmp_path, model_folde
     assert main([lists, "--lm", model_folder, "-o", str(tmp_path / "out"), "--halves"]) == 0
     record = json.loads((tmp_path / "out" / "rescoring.json").read_text())
     assert [weights["weight"] for weights in record["weights"]] == [0.3, 0.1]
-    assert [each.hypothesis for each in read_hypotheses(tmp_path / "out" / "hypotheses.jsonl")] == ["B", "A"]
+    assert [each.hypothesis for each in read_hypotheses(tmp_path / "out" / "hypotheses-rescored.jsonl")] == ["B", "A"]
     printed = capsys.readouterr().out
     assert "WER of half 1, 1 utterances: before 100.00 % (1/1), after 0.00 % (0/1)" in printed
     assert "WER of half 2, 1 utterances: before 100.00 % (1/1), after 100.00 % (1/1)" in printed

@@ -8,6 +8,7 @@ from asr.decode.alignment import align
 from asr.decode.nbest import word_confidences
 from asr.decode.options import DecodingOptions
 from asr.decode.reading import Reader, Reading, words_of
+from asr.decode.trace import Step, Trace, Word, beam_confidences
 
 TOKENIZER = CharacterTokenizer(" ABC")
 
@@ -74,3 +75,36 @@ def test_words_are_found_in_a_path_as_in_its_text():
         words = words_of(path, TOKENIZER.tokens)
         spelt = [TOKENIZER.decode(path.ids[first : last + 1]) for (first, last), _ in words]
         assert spelt == TOKENIZER.decode(tokens).split()
+
+
+class Counted(np.ndarray):
+    """Says how often an element or a part of it was asked for."""
+
+    asked = 0
+
+    def __getitem__(self, place):
+        Counted.asked += 1
+        return super().__getitem__(place)
+
+
+class CountedTrace(Trace):
+    """The steps at which a prefix grew are counted."""
+
+    def path(self, place):
+        places, grew = super().path(place)
+        return places, grew.view(Counted)
+
+
+def asked_for_each_word(words: int) -> float:
+    """How often the confidence of a word looks at where tokens are, in a text of so many words of one token."""
+    source, score = np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32)
+    steps = [Step(source, np.full((1, 1), token, np.int32), score) for token in (1, 2) * words]  # " A A A"
+    trace = CountedTrace(steps, 0, np.arange(len(steps)))
+    Counted.asked = 0
+    spelt = [Word((2 * number, 2 * number + 1), 2 * number + 2) for number in range(words)]
+    assert beam_confidences(trace, 0, spelt, TOKENIZER.decode) == (1.0,) * words
+    return Counted.asked / words
+
+
+def test_a_word_of_a_long_text_is_no_more_work_than_one_of_a_short_text():
+    assert asked_for_each_word(200) == asked_for_each_word(20) > 0

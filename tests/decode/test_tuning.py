@@ -1,5 +1,6 @@
 """`asr tune-decoder`, and what the decoders leave behind, as a user runs them."""
 
+import argparse
 import math
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from tone_reader import export_tone_reader, tone_reader, write_run
 
 from asr.cli import main as asr_main
 from asr.data.tokens import CharacterTokenizer
+from asr.decode.commands import predict
 from asr.decode.commands import test as asr_test
 from asr.decode.hypotheses import read_hypotheses
 from asr.decode.log_probs import Origin, read_log_probs, write_log_probs
-from asr.decode.options import DecodingOptions, read_decoder
+from asr.decode.options import DecodingOptions, add_decoding_arguments, decoding_of, read_decoder
 from asr.decode.tune_command import Subject, check_together
 from asr.decode.tune_command import main as tune
 from asr.decode.tuning import Trial, edges, free_weights, proposals
@@ -159,6 +161,79 @@ def test_confidences_are_calibrated_where_the_decoder_errs_and_test_writes_them_
     assert [row.confidences for row in rows["plain"]] != [row.confidences for row in rows["sure"]]
 
 
+def calibrated(config: Path) -> Path:
+    """A decoder.json, changed: with a calibration of confidences."""
+    record = read_json(config)
+    confidence = {"bias": 0.1, "share": 0.5, "posterior": 0.25}
+    write_json(config, record | {"options": record["options"] | {"confidence": confidence}})
+    return config
+
+
+def other_reader(folder: Path) -> Path:
+    """An exported recogniser with other weights than `export_tone_reader` writes."""
+    loaded = tone_reader()
+    loaded.model.head.bias.data[0] += 1e-3
+    export_model(loaded, folder)
+    return folder
+
+
+def test_the_calibration_of_other_weights_is_left_out_and_that_is_said(root, model, lm, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert tune(tuning(model, root, out, "--lm", lm, "--trials", "1")) == 0
+    config = calibrated(out / "decoder.json")
+    other = other_reader(tmp_path / "other")
+    options = decoding_options(config)
+    capsys.readouterr()
+    assert decoding_of(options, model).confidence is not None
+    assert capsys.readouterr().err == ""
+    assert decoding_of(options, other).confidence is None
+    note = f"note: the confidences of words are not calibrated: {config} was tuned for other weights than those of "
+    assert f"{note}{other}" in capsys.readouterr().err
+    assert decoding_of(options, other, calibrated=False).confidence is None
+    assert capsys.readouterr().err == ""
+
+    predicted = ["--root", str(root), "-o", str(out), *ON_CPU, "--decoder-config", str(config)]
+    assert predict([str(other), *predicted]) == 0
+    assert note in capsys.readouterr().err
+    assert asr_test([str(other), *predicted]) == 0
+    assert note in capsys.readouterr().err
+    assert "confidence" not in read_json(out / "scores-beam.json")["decoding"]
+
+
+def test_an_export_keeps_the_calibration_of_its_own_weights_alone(root, model, lm, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert tune(tuning(model, root, out, "--lm", lm, "--trials", "1")) == 0
+    config = calibrated(out / "decoder.json")
+    capsys.readouterr()
+    for name, exported, kept in (("same", model, True), ("half", model, True), ("other", None, False)):
+        exported = exported or other_reader(tmp_path / "source")
+        half = ["--half"] if name == "half" else []
+        arguments = [str(exported), "-o", str(tmp_path / name), "--decoder-config", str(config), *half]
+        assert asr_main(["export", *arguments]) == 0
+        assert ("not calibrated" in capsys.readouterr().err) == (not kept)
+        packed = read_decoder(tmp_path / name / "decoder.json")
+        assert (packed.confidence is not None) == kept
+        assert decoding_of(decoding_options(None), tmp_path / name) == packed
+        assert decoding_of(decoding_options(tmp_path / name / "decoder.json"), tmp_path / name) == packed
+        assert capsys.readouterr().err == ""
+
+
+def decoding_options(config: Path | None, *given: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_decoding_arguments(parser)
+    return parser.parse_args([*(["--decoder-config", str(config)] if config else []), *given])
+
+
+def test_tuning_begins_with_a_decoder_of_other_weights_without_a_note(root, model, lm, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert tune(tuning(model, root, out, "--lm", lm, "--trials", "1")) == 0
+    config = calibrated(out / "decoder.json")
+    other = other_reader(tmp_path / "other")
+    assert tune(tuning(other, root, tmp_path / "new", "--decoder-config", str(config), "--trials", "1")) == 0
+    assert "not calibrated" not in capsys.readouterr().err
+    assert read_decoder(tmp_path / "new" / "decoder.json").confidence is None  # no word was wrong
+
+
 def test_log_probs_are_computed_once_and_anew_for_another_split(root, model, lm, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = tuning(model, root, out, "--lm", lm, "--trials", "1")
@@ -248,10 +323,7 @@ def test_scores_tell_whether_the_decoder_was_tuned_on_them_and_for_the_model(roo
     assert "was tuned on these very references" in capsys.readouterr().err
     assert read_json(out / "scores-dev-beam.json")["decoder_tuned_on"]["these_references"]
 
-    loaded = tone_reader()
-    loaded.model.head.bias.data[0] += 1e-3
-    export_model(loaded, tmp_path / "other")
-    assert asr_test([str(tmp_path / "other"), *beam]) == 0
+    assert asr_test([str(other_reader(tmp_path / "other")), *beam]) == 0
     assert "was tuned for other weights than those of this model" in capsys.readouterr().err
     assert read_json(out / "scores-beam.json")["decoder_tuned_on"] == {"these_references": False, "this_model": False}
 
@@ -284,14 +356,10 @@ def test_scores_of_other_utterances_are_not_replaced_silently(root, model, tmp_p
     assert "test.jsonl.gz, which are replaced; -o FOLDER keeps both" in said
 
 
-def test_greedy_decoding_passes_over_a_decoder_json(root, model, lm, tmp_path):
-    out = tmp_path / "out"
-    assert tune(tuning(model, root, out, "--lm", lm, "--trials", "1")) == 0
-    greedy = ["--decoder", "greedy", "--decoder-config", str(out / "decoder.json")]
-    assert asr_test([str(model), "--root", str(root), "-o", str(out), *ON_CPU, *greedy]) == 0
-    scores = read_json(out / "scores.json")
-    assert scores["decoding"] == "greedy"
-    assert "decoder_tuned_on" not in scores
+def test_a_decoder_json_for_greedy_decoding_is_refused(root, model, lm, tmp_path):
+    greedy = ["--decoder", "greedy", "--decoder-config", str(tmp_path / "decoder.json")]
+    with pytest.raises(InputError, match="--decoder-config .* has no part in the result: --decoder is greedy"):
+        asr_test([str(model), "--root", str(root), "-o", str(tmp_path / "out"), *ON_CPU, *greedy])
 
 
 @pytest.mark.parametrize(
@@ -306,6 +374,7 @@ def test_greedy_decoding_passes_over_a_decoder_json(root, model, lm, tmp_path):
         (["--lm", "{lm}", "--grid", "alpha=1", "--trials", "3"], "leave out --trials"),
         (["--lm", "{lm}", "--trials", "0"], "--trials must be a number of at least 1"),
         (["--lm", "{lm}.gone"], "lm.arpa.gone"),
+        (["--lm", "{lm}", "--char-alpha", "1"], r"--char-alpha \(1.0\) has no part .* it needs --char-lm"),
     ],
 )
 def test_what_cannot_be_tuned_is_refused(root, model, lm, tmp_path, arguments, named):
@@ -328,7 +397,7 @@ def test_an_n_best_list_of_greedy_decoding_is_refused(root, model, tmp_path, cap
 
 
 def test_options_of_a_search_are_refused_where_decoding_is_greedy(root, model, tmp_path):
-    with pytest.raises(InputError, match="the greedy decoder has no --beam: give --decoder beam"):
+    with pytest.raises(InputError, match=r"--beam \(5\) has no part in the result: it needs --decoder beam"):
         asr_test([str(model), "--root", str(root), "-o", str(tmp_path / "out"), *ON_CPU, "--beam", "5"])
 
 
