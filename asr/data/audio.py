@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
+from asr.data.mp3 import count_samples
 from asr.errors import InputError
 
 
@@ -34,13 +35,16 @@ class AudioError(InputError):
         super().__init__(f"{path}: {detail}")
         self.path, self.kind, self.detail = path, kind, detail
 
+    def __reduce__(self) -> tuple[type["AudioError"], tuple[Path, str, str]]:
+        return AudioError, (self.path, self.kind, self.detail)  # workers send it to the process that asked
+
 
 def read_audio(path: Path | str, start: float = 0.0, duration: float | None = None) -> Waveform:
     """Decode a file, or `duration` seconds of it from `start` (s).
 
     The decoded samples are counted against the header, and the header's sizes against the file's, so that a truncated
-    file is an error and not a short one. Where the end is read, so is what lies behind it in a WAV file's chunks, and
-    whether a second recording follows in an Ogg file, or in an MP3 file if both have a header that tells their length.
+    file is an error and not a short one (but for an MP3 file that does not tell its length). Where the end is read, so
+    is what lies behind it: in a WAV file's chunks, further recordings of an Ogg file, further frames of an MP3 file.
 
     Raises:
         AudioError: the file is missing, empty, not audio, truncated, goes on behind the end that its header tells, or
@@ -167,6 +171,8 @@ _UNTOLD = 2**63 - 1
 _CHUNK_SIZE = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: ([0-9]+) \(should be ([0-9]+)\)", re.MULTILINE)
 _UNKNOWN_SIZE = 0x7FFFF000
 """Programs that write to a pipe put this, or more, for a size they do not know."""
+_MP3_SLACK = 4 * 1152
+"""Samples in MP3 frames that are no audio: a header's, and what encoders put before and behind it."""
 _CHUNK_NAME = re.compile(rb"[0-9A-Za-z_ .-]{4}")
 
 
@@ -191,8 +197,11 @@ def _what_follows(path: Path, file: soundfile.SoundFile) -> str | None:
     behind = _bytes_behind_chunks(path) if file.format in ("WAV", "WAVEX") else 0
     if behind:
         return f"{behind} bytes follow its last chunk, so that a size in it is wrong; sox --ignore-length reads them"
-    if file.format in _BEGINS_AGAIN and _BEGINS_AGAIN[file.format](path.read_bytes()):
+    if file.format == "OGG" and _ogg_begins_again(path.read_bytes()):
         return f"another recording follows after {file.frames} samples, which would not be read; split or convert it"
+    there = count_samples(path.read_bytes()) if file.format == "MP3" else 0
+    if there > file.frames + _MP3_SLACK:
+        return f"has {there} samples, of which its header tells {file.frames}, or has to be guessed from; convert it"
     return None
 
 
@@ -223,12 +232,3 @@ def _ogg_begins_again(content: bytes) -> bool:
     """Whether a page that begins a stream (flag 2) follows one that begins none (RFC 3533, section 6)."""
     flags = b"".join(re.findall(rb"OggS\0(.)", content, re.DOTALL))
     return re.search(rb"[\0\1\4\5][\2\3\6\7]", flags) is not None
-
-
-def _mp3_begins_again(content: bytes) -> bool:
-    """Whether there is more than one frame of the kind that comes first and tells the length ("Xing" or "Info")."""
-    first = rb"\xff[\xe2-\xff]..(?:\0{9}|\0{17}|\0{32})(?:Xing|Info)"
-    return len(re.findall(first, content, re.DOTALL)) > 1
-
-
-_BEGINS_AGAIN = {"OGG": _ogg_begins_again, "MP3": _mp3_begins_again}
