@@ -1,4 +1,4 @@
-"""Text normalisation: what each rule yields, that it is stable, and that nothing spoken disappears."""
+"""Text normalisation: what each rule yields, that it is stable, and that what may disappear is described."""
 
 import itertools
 import unicodedata
@@ -167,6 +167,46 @@ def test_lower_keeps_accents_and_digits_of_any_language() -> None:
 def test_verbatim_changes_composition_and_white_space_only() -> None:
     verbatim = normalizer("verbatim/1")
     assert verbatim("  e\u0301  Don’t,\tSTOP 5! ") == "é Don’t, STOP 5!"
+
+
+NAMED_SIGNS = {
+    "lower/1": {
+        "%": "percent",
+        "&": "ampersand",
+        "@": "at",
+        "#": "number",
+        "§": "section sign",
+        "*": "asterisk",
+        "/": "slash",
+        "-": "minus",
+        ".": "decimal point",
+    },
+    "english/1": {"§": "section sign", "*": "asterisk", "‰": "per mille"},
+}
+
+
+@pytest.mark.parametrize("known", NORMALIZERS, ids=lambda known: known.identifier)
+def test_signs_that_are_read_aloud_and_dropped_are_named_in_the_description(known: Normalizer) -> None:
+    for sign, name in NAMED_SIGNS.get(known.identifier, {}).items():
+        assert known(f"1{sign}2") == known("1 2"), sign
+        assert name in known.description
+    assert known.description % {} == known.description  # stands in the help of asr-prepare
+
+
+def test_lower_drops_exactly_what_unicode_calls_punctuation_but_the_apostrophe() -> None:
+    lower = normalizer("lower/1")
+    signs = [c for c in map(chr, range(0x30000)) if unicodedata.category(c)[0] in "PS" and lower(f"a{c}a") != "a'a"]
+    for sign in signs:
+        assert (lower(f"a{sign}a") == "a a") is (unicodedata.category(sign)[0] == "P"), ascii(sign)
+    assert {"%", "‰", "§", "€", "+", "°", "−"} < set(signs)
+
+
+def test_english_says_which_minus_it_drops_and_which_word_it_takes_apart() -> None:
+    assert ENGLISH("“-5” -5") == "FIVE MINUS FIVE"
+    assert ENGLISH("2nd's") == "SECOND 'S"
+    described = {rule.name: rule.description for rule in ENGLISH.rules}
+    assert "after white space or nothing, becomes MINUS" in described["signs"]
+    assert "'s after an ordinal is a word of its own" in described["numbers"]
 
 
 def test_a_name_alone_is_its_latest_version() -> None:
