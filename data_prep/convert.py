@@ -1,6 +1,7 @@
 """Copies of audio at another sample rate and with one channel, made only when asked for, each of them named."""
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import io
@@ -62,7 +63,7 @@ def _convert(utterance: Utterance, folder: Path, sample_rate: int) -> tuple[Utte
     except AudioError:
         return utterance, None
     detail = f"{utterance.audio}: {rate} Hz, {channels} channels; {copy}: {sample_rate} Hz, 1 channel"
-    copied = Utterance(utterance.id, copy, utterance.text, utterance.speaker, utterance.part)
+    copied = dataclasses.replace(utterance, audio=copy, start=0.0, duration=None, source=utterance.original)
     return copied, Problem(utterance.id, "converted", detail, refused=False)
 
 

@@ -1,12 +1,14 @@
 """From a corpus's utterances to a prepared folder: divide, normalise, verify, select, write."""
 
 import dataclasses
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from asr.data.corpus import TOLERANCE, Stretch, Stretches, later_end, real_paths
 from asr.data.features import FeatureConfig
 from asr.data.tokens import CharacterTokenizer, SentencePieceTokenizer, Tokenizer, minimum_frames, read_tokenizer
 from asr.errors import InputError
@@ -111,6 +113,8 @@ def prepare(
     found = [*problems, *find_duplicates(listed, verified)]
     entries = _accepted(splits, texts, verified, found)
     found += _drop(entries, _audio_in_two_splits(entries))
+    found += _drop(entries, _overlaps_of_two_splits(entries))
+    found += _overlaps_in_one_split(entries, found)
     try:
         selections, tokenizer = _choose(entries, found, preparation)
         found += _texts_in_two_splits(entries)
@@ -205,6 +209,50 @@ def _audio_in_two_splits(entries: Mapping[str, Sequence[Entry]]) -> list[Problem
                 detail = f"{entry.utterance.audio}: the samples of {first.id!r} of {other} ({first.utterance.audio})"
                 problems.append(Problem(entry.id, "audio-in-two-splits", detail, refused=True))
     return problems
+
+
+def _stretches(entries: Sequence[Entry]) -> list[Stretch]:
+    """Where utterances lie in the corpus's recordings, in order. One is the same by whatever links it is reached."""
+    files, begins = zip(*(entry.utterance.original for entry in entries), strict=True) if entries else ((), ())
+    return [
+        Stretch(path, begin, begin + entry.measurement.seconds, entry.id)
+        for entry, begin, path in zip(entries, begins, real_paths(files), strict=True)
+    ]
+
+
+def _overlaps_of_two_splits(entries: Mapping[str, Sequence[Entry]]) -> list[Problem]:
+    """Overlapping stretches of a recording in two splits: that of the later split stays, as of equal samples."""
+    split_of = {entry.id: split for split, some in entries.items() for entry in some}
+    later: list[Stretch] = []
+    problems = []
+    for some in reversed(list(entries.values())):
+        known = Stretches(later)
+        for entry, stretch in zip(some, _stretches(some), strict=True):
+            other = known.overlapping(stretch)
+            if other is None:
+                later.append(stretch)
+                continue
+            detail = f"{entry.utterance.audio}: its {stretch.start:.2f} s to {stretch.end:.2f} s overlap "
+            detail += f"{other.name!r} of {split_of[other.name]} ({other.start:.2f} s to {other.end:.2f} s)"
+            problems.append(Problem(entry.id, "audio-in-two-splits", detail, refused=True))
+    return problems
+
+
+def _overlaps_in_one_split(entries: Mapping[str, Sequence[Entry]], problems: Iterable[Problem]) -> list[Problem]:
+    """Stretches that begin before another of their recording and split has ended. They are kept.
+
+    Those of which `problems` say as much, or that their samples are those of another, are not named again.
+    """
+    named = {problem.subject for problem in problems if problem.kind in ("overlap", "duplicate-audio")}
+    found = []
+    for some in entries.values():
+        for recording, group in itertools.groupby(sorted(_stretches(some)), key=lambda stretch: stretch.recording):
+            stretches = list(group)
+            for last, stretch in zip(itertools.accumulate(stretches, later_end), stretches[1:], strict=False):
+                if stretch.start < last.end - TOLERANCE and stretch.name not in named:
+                    detail = f"{recording}: begins {last.end - stretch.start:.2f} s before {last.name!r} ends"
+                    found.append(Problem(stretch.name, "overlap", detail, refused=False))
+    return found
 
 
 def _texts_in_two_splits(entries: Mapping[str, Sequence[Entry]]) -> list[Problem]:

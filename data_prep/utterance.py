@@ -16,6 +16,7 @@ class Utterance:
         part: the corpus's own name for the part it belongs to (train-clean-5, an4 train, ...).
         start: where it begins in the file, in seconds.
         duration: in seconds; None to the end of the file.
+        source: of a copy that was made here: the file that it was made of, and where it began there, in seconds.
     """
 
     id: str
@@ -25,6 +26,12 @@ class Utterance:
     part: str
     start: float = 0.0
     duration: float | None = None
+    source: tuple[Path, float] | None = None
+
+    @property
+    def original(self) -> tuple[Path, float]:
+        """The corpus's own file, and where the utterance begins in it, in seconds."""
+        return self.source or (self.audio, self.start)
 
 
 @dataclass(frozen=True)

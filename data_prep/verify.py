@@ -42,6 +42,7 @@ KINDS = {
     "missing-text": Kind(True, "there is audio and no transcript"),
     "unreadable-text": Kind(True, "a line of transcripts cannot be read"),
     "bad-row": Kind(True, "a row of a table, or a cut, does not say what is needed of an utterance"),
+    "unwritable": Kind(True, "a path, an id or a text is not UTF-8, or has a NUL"),
     "empty-text": Kind(True, "nothing is left of the transcript after normalisation"),
     "unknown-characters": Kind(True, "the normalised transcript has characters outside the token set"),
     "infeasible": Kind(True, "CTC has no path: fewer output frames than tokens and blanks between repeated ones"),
@@ -60,7 +61,9 @@ KINDS = {
     ),
     "converted": Kind(False, "the audio is a copy at another sample rate or with its channels averaged"),
     "duplicate-audio": Kind(False, "the same samples as another utterance"),
-    "audio-in-two-splits": Kind(True, "a split to test on has the same samples"),
+    "audio-in-two-splits": Kind(
+        True, "a split to test on has the same samples, or some of them: stretches of one recording overlap"
+    ),
     "texts-in-train": Kind(False, "sentences that are tested on are also trained on"),
     "overlap": Kind(False, "another utterance of the same recording overlaps this one"),
     "incomplete-part": Kind(False, "a part of the corpus has fewer utterances than published"),
@@ -138,7 +141,10 @@ class Verified:
 
 
 def verify_utterance(utterance: Utterance, normalized_text: str, settings: VerificationSettings) -> Verified:
-    """Decode and measure one utterance and check it against its transcript. Raises nothing for a bad file."""
+    """Decode and measure one utterance and check it against its transcript.
+
+    Raises nothing for a bad file, in whatever way decoding or measuring it fails: that is a problem of the utterance.
+    """
     problems = list(_check_text(utterance, normalized_text, settings))
     try:
         measurement = measure(*read_audio(utterance.audio, utterance.start, utterance.duration))
@@ -146,6 +152,10 @@ def verify_utterance(utterance: Utterance, normalized_text: str, settings: Verif
         samples_of_file = measurement.num_samples if whole else file_samples(utterance.audio)
     except AudioError as error:
         problems.append(_problem(utterance, error.kind, str(error)))
+        return Verified(utterance.id, None, None, tuple(problems))
+    except Exception as error:  # of a decoder or of NumPy, down to a MemoryError for sizes that a header invents
+        detail = f"{utterance.audio}: cannot be decoded and measured ({type(error).__name__}: {error})"
+        problems.append(_problem(utterance, "undecodable", detail))
         return Verified(utterance.id, None, None, tuple(problems))
     problems += _check_format(utterance, measurement, settings)
     problems += _check_sound(utterance, measurement, settings)
@@ -230,7 +240,8 @@ def _check_pair(
 def find_duplicates(utterances: Sequence[Utterance], verified: Sequence[Verified]) -> list[Problem]:
     """Ids and audio that occur more than once, in the order of their first occurrence.
 
-    All utterances of a duplicate id are refused, since nothing tells which is right; of equal audio none is.
+    All utterances of a duplicate id are refused, since nothing tells which is right, and each is a problem of its own;
+    of equal audio none is refused.
     """
     by_id: defaultdict[str, list[Utterance]] = defaultdict(list)
     by_audio: defaultdict[str, list[Utterance]] = defaultdict(list)
@@ -240,9 +251,9 @@ def find_duplicates(utterances: Sequence[Utterance], verified: Sequence[Verified
             by_audio[found.measurement.digest].append(utterance)
     problems = []
     for same in by_id.values():
-        if len(same) > 1:
-            places = ", ".join(f"{u.audio} ({u.text!r})" for u in same)
-            problems.append(_problem(same[0], "duplicate-id", f"{len(same)} utterances: {places}"))
+        for utterance in same if len(same) > 1 else ():
+            detail = f"{utterance.audio}: one of {len(same)} utterances with this id, with the text {utterance.text!r}"
+            problems.append(_problem(utterance, "duplicate-id", detail))
     for first, *others in by_audio.values():
         for other in (u for u in others if u.id != first.id):
             texts = "the same text" if other.text == first.text else f"other text: {other.text!r}, {first.text!r}"

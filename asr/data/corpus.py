@@ -1,9 +1,14 @@
 """A prepared corpus folder: its splits, its token set, its statistics, and what must hold between them."""
 
-from collections.abc import Callable, Iterable, Sequence
+import bisect
+import functools
+import itertools
+import os
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lhotse import CutSet, MonoCut
@@ -17,6 +22,12 @@ from asr.data.store import read_statistics
 from asr.data.tokens import Tokenizer, minimum_frames, read_tokenizer
 from asr.errors import InputError
 from asr.files import read_json
+
+TRAIN = "train"
+"""The split of which preparation computes the feature statistics."""
+
+TOLERANCE = 0.01
+"""Seconds that adjacent stretches of a recording may share: rounding."""
 
 
 class PreparedCorpus:
@@ -59,14 +70,15 @@ class PreparedCorpus:
             raise InputError(f"{self.root / 'normalization.json'}: needs the keys 'name' and 'version'")
         return f"{data['name']}/{data['version']}"
 
-    def statistics(self, features: FeatureConfig) -> FeatureStatistics | None:
-        """The statistics found at preparation; None if there are none, or they are of other features.
+    def statistics(self, features: FeatureConfig, splits: Sequence[str] = (TRAIN,)) -> FeatureStatistics | None:
+        """The statistics found at preparation; None if there are none, or they are of other features or splits.
 
         Raises:
             InputError: see `asr.data.store.read_statistics`.
         """
         path = self.root / "feature_stats.json"
-        if not path.is_file():
+        manifests = [self._manifest(split).resolve() for split in splits]
+        if manifests != [self._manifest(TRAIN).resolve()] or not path.is_file():
             return None
         return read_statistics(path, features)
 
@@ -118,15 +130,67 @@ class PreparedCorpus:
             )
 
 
+class Stretch(NamedTuple):
+    """A stretch of a recording, from `start` to `end` in seconds, and the name of what lies there."""
+
+    recording: Hashable
+    start: float
+    end: float
+    name: str
+
+
+class Stretches:
+    """Stretches of recordings, by which another that overlaps one of them is found without a look at each.
+
+    >>> known = Stretches([Stretch("talk", 0.0, 8.0, "long"), Stretch("talk", 1.0, 2.0, "short")])
+    >>> known.overlapping(Stretch("talk", 3.0, 9.0, "new")).name
+    'long'
+    >>> known.overlapping(Stretch("talk", 8.0, 9.0, "adjacent"))
+    """
+
+    def __init__(self, stretches: Iterable[Stretch]) -> None:
+        by_recording: defaultdict[Hashable, list[Stretch]] = defaultdict(list)
+        for stretch in stretches:
+            by_recording[stretch.recording].append(stretch)
+        self._starts: dict[Hashable, list[float]] = {}
+        self._last: dict[Hashable, list[Stretch]] = {}  # of the first, the first two, ... the one that ends last
+        for recording, some in by_recording.items():
+            some.sort(key=lambda stretch: stretch.start)
+            self._starts[recording] = [stretch.start for stretch in some]
+            self._last[recording] = list(itertools.accumulate(some, later_end))
+
+    def overlapping(self, stretch: Stretch) -> Stretch | None:
+        """One that shares more than `TOLERANCE` with this one; None if there is none."""
+        begun = bisect.bisect_left(self._starts.get(stretch.recording, ()), stretch.end - TOLERANCE)
+        if begun == 0:
+            return None
+        last = self._last[stretch.recording][begun - 1]
+        return last if last.end - TOLERANCE > stretch.start else None
+
+
+def later_end(one: Stretch, other: Stretch) -> Stretch:
+    """That of two stretches which ends later."""
+    return other if other.end > one.end else one
+
+
+def real_paths(paths: Iterable[Path]) -> Iterator[str]:
+    """The paths with all links followed, each folder only once: quick for many files."""
+    real_folder = functools.cache(os.path.realpath)
+    for path in paths:
+        folder, name = os.path.split(path)
+        file = os.path.join(real_folder(folder), name)
+        yield os.path.realpath(file) if os.path.islink(file) else file
+
+
 def check_disjoint(name: str, cuts: CutSet, other_name: str, other: CutSet) -> None:
-    """Refuse two sets of cuts that share an id or a stretch of audio.
+    """Refuse two sets of cuts that share an id or audio: more than `TOLERANCE` of a recording, by whatever path.
 
     Raises:
         InputError: they share some; the first ten are named.
     """
     ids = {cut.id for cut in cuts}
-    stretches = {_stretch(cut) for cut in cuts}
-    shared = [cut.id for cut in other if cut.id in ids or _stretch(cut) in stretches]
+    known = Stretches(_stretches(cuts))
+    shared = [stretch.name for stretch in _stretches(other) if stretch.name in ids or known.overlapping(stretch)]
     if shared:
         raise InputError(
             f"{len(shared)} utterance(s) are in both {name} and {other_name} (same id or same audio): "
@@ -134,8 +198,9 @@ def check_disjoint(name: str, cuts: CutSet, other_name: str, other: CutSet) -> N
         )
 
 
-def _stretch(cut: MonoCut) -> tuple[str, int, float]:
-    return str(audio_file(cut)), cut.channel, cut.start
+def _stretches(cuts: CutSet) -> Iterator[Stretch]:
+    for cut, path in zip(cuts, real_paths(map(audio_file, cuts)), strict=True):
+        yield Stretch((path, cut.channel), cut.start, cut.end, cut.id)
 
 
 def find_infeasible(

@@ -147,11 +147,12 @@ class SpeechDataModule(pl.LightningDataModule):
     def statistics(self) -> FeatureStatistics | None:
         """Mean and deviation of the training features; None if the normalisation needs none.
 
-        Those of the preparation if they are of these features; else computed once and kept in the storage folder.
+        Those of the preparation if they are of these features and of exactly the splits to train on; else computed
+        once and kept in the storage folder.
         """
         if self.features.normalization != "global":
             return None
-        found = self.corpus.statistics(self.features)
+        found = self.corpus.statistics(self.features, self._splits["train"])
         if found is not None:
             return found
         self._read("train")

@@ -3,13 +3,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from tone_corpus import write_tone_corpus
+from lhotse import CutSet
+from tone_corpus import tone_cut, write_tone_corpus
 from torch import Tensor
 from white_noise import white_noise
 
-from asr.data.corpus import PreparedCorpus, check_disjoint, find_infeasible
+from asr.data.corpus import TOLERANCE, PreparedCorpus, Stretch, Stretches, check_disjoint, find_infeasible
 from asr.data.cuts import read_cuts
 from asr.data.features import FeatureConfig, FeatureStatistics
 from asr.data.tokens import CharacterTokenizer
@@ -117,6 +119,71 @@ def test_the_same_audio_under_another_id_is_found(root: Path) -> None:
     with pytest.raises(InputError, match=r"2 utterance.* train and renamed .*: new-train-000, new-train-001"):
         check_disjoint("train", corpus.read(["train"]), "renamed", corpus.read(["renamed"]))
     check_disjoint("train", corpus.read(["train"]), "dev", corpus.read(["dev"]))
+
+
+def write_stretches(manifest: Path, *stretches: tuple[str, float, float]) -> CutSet:
+    """Cuts (id, start, end) of a recording of ten seconds, `talk.flac` beside the manifest."""
+    rows = []
+    for utterance_id, start, end in stretches:
+        row = tone_cut(utterance_id, "x", 0, "AB", 160000)
+        row["recording"].update(duration=10.0, num_samples=160000)
+        row["recording"]["sources"][0]["source"] = "talk.flac"
+        rows.append({**row, "start": start, "duration": end - start})
+    write_jsonl(manifest, rows)
+    return read_cuts(manifest)
+
+
+def test_overlapping_stretches_of_a_recording_are_refused_and_adjacent_ones_are_not(tmp_path: Path) -> None:
+    train = write_stretches(tmp_path / "train.jsonl", ("a", 0.0, 3.0), ("b", 1.0, 2.0), ("c", 5.0, 6.004))
+    others = {"in": (0.5, 0.9), "over": (2.5, 4.0), "around": (4.0, 8.0), "same": (5.0, 6.004)}
+    test = write_stretches(
+        tmp_path / "test.jsonl",
+        *((name, start, end) for name, (start, end) in others.items()),
+        *(("between", 3.0, 5.0), ("rounded", 6.0, 7.0), ("after", 9.0, 10.0)),
+    )
+    with pytest.raises(InputError, match=r"^4 utterance.* both train and test .*: in, over, around, same$"):
+        check_disjoint("train", train, "test", test)
+    check_disjoint("train", train, "dev", write_stretches(tmp_path / "dev.jsonl", ("x", 3.0, 5.0), ("y", 6.0, 7.0)))
+
+
+def test_a_channel_of_its_own_is_other_audio(tmp_path: Path) -> None:
+    train = write_stretches(tmp_path / "train.jsonl", ("left", 0.0, 3.0))
+    test = write_stretches(tmp_path / "test.jsonl", ("right", 0.0, 3.0))
+    for cut in test:
+        cut.channel = 1
+        cut.recording.sources[0].channels = [0, 1]
+    check_disjoint("train", train, "test", test)
+
+
+def test_the_same_file_by_another_path_is_the_same_audio(tmp_path: Path) -> None:
+    train = write_stretches(tmp_path / "one" / "train.jsonl", ("a", 0.0, 3.0))
+    (tmp_path / "one" / "talk.flac").touch()
+    (tmp_path / "linked").symlink_to("one")
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "talk.flac").symlink_to("../one/talk.flac")
+    for folder in ("one/../one", "linked", "two"):
+        test = write_stretches(tmp_path / folder / "test.jsonl", ("x", 1.0, 4.0))
+        with pytest.raises(InputError, match=r"^1 utterance.* both train and test .*: x$"):
+            check_disjoint("train", train, "test", test)
+
+
+def test_the_overlap_that_is_found_agrees_with_a_comparison_of_all_pairs() -> None:
+    random = np.random.default_rng(5)
+    for _ in range(50):
+        rows = zip(random.integers(3, size=40), random.uniform(0, 10, 40), random.uniform(0.1, 2, 40), strict=True)
+        stretches = [
+            Stretch(talk, start, start + length, str(index)) for index, (talk, start, length) in enumerate(rows)
+        ]
+        known = Stretches(stretches[:20])
+        for one in stretches[20:]:
+            expected = [
+                other
+                for other in stretches[:20]
+                if other.recording == one.recording
+                and min(one.end, other.end) - max(one.start, other.start) > TOLERANCE
+            ]
+            found = known.overlapping(one)
+            assert (found in expected) if expected else (found is None)
 
 
 def test_texts_outside_the_token_set_are_counted_and_named(root: Path) -> None:

@@ -79,6 +79,27 @@ def test_statistics_of_the_preparation_are_used_if_they_are_of_these_features(ro
     assert make(root, features=FeatureConfig(num_mels=20, normalization="utterance")).statistics is None
 
 
+def test_statistics_of_the_preparation_are_used_only_if_trained_on_exactly_its_train(
+    root: Path, tmp_path: Path
+) -> None:
+    """Of other splits they are computed: the number of frames is theirs, and so is the mean."""
+    write_json(
+        root / "feature_stats.json",
+        {"features": FEATURES.spectrum(), "mean": [1.0] * 20, "std": [2.0] * 20, "frames": 7},
+    )
+    other = str(write_tone_corpus(tmp_path / "other", {"more": 4}) / "more.jsonl.gz")
+    assert make(root, train=["train"]).statistics.frames == 7
+    assert make(root, train=str(root / "train.jsonl.gz")).statistics.frames == 7
+    for splits in ("dev", ["train", other], other):
+        data = make(root, train=splits)
+        cuts = data.corpus.read([splits] if isinstance(splits, str) else splits)
+        log_mel = LogMel(FeatureConfig(num_mels=20, normalization="none"))
+        frames = torch.cat([log_mel(torch.from_numpy(load_waveform(cut, 16000))) for cut in cuts]).double()
+        assert data.statistics.frames == len(frames)
+        np.testing.assert_allclose(data.statistics.mean, frames.mean(dim=0), rtol=1e-9)
+        assert make(root, train=splits).statistics == data.statistics  # as a resumed run, or another process, has them
+
+
 def test_computed_statistics_are_kept_where_they_are_told_to(root: Path, tmp_path: Path) -> None:
     data = make(root, storage_folder=str(tmp_path / "elsewhere"))
     data.prepare_data()

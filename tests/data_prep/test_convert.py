@@ -134,3 +134,14 @@ def test_the_command_refuses_other_rates_unless_told_to_convert(tmp_path: Path) 
     assert all(row["recording"]["sources"][0]["source"].startswith("audio/") for row in rows)
     report = json.loads((tmp_path / "out" / "verification.json").read_text())
     assert {p["kind"]: p["count"] for p in report["problems"]} == {"converted": 3, "narrow-band": 3}
+
+
+def test_overlaps_of_a_recording_are_found_among_its_copies(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "talk.wav", 0.1 * np.random.default_rng(0).standard_normal(10 * 8000), 8000)
+    rows = ["audio,text,id,start,duration,split", "talk.wav,YES,a,0,4,train", "talk.wav,NO,b,3,3,test"]
+    (tmp_path / "talk.csv").write_text("\n".join([*rows, "talk.wav,AND,c,7,2,train"]))
+    assert main(["table", str(tmp_path / "talk.csv"), str(tmp_path / "out"), "--jobs", "1", "--convert"]) == 1
+    report = (tmp_path / "out" / "verification.txt").read_text()
+    assert "its 0.00 s to 4.00 s overlap 'b' of test (3.00 s to 6.00 s)" in report
+    kept = gzip.decompress((tmp_path / "out" / "train.jsonl.gz").read_bytes()).splitlines()
+    assert [json.loads(line)["supervisions"][0]["text"] for line in kept] == ["AND"]

@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from data_prep.librispeech import read_folder
 from data_prep.pipeline import Outcome, Preparation, prepare
 from data_prep.select import Criteria
 from data_prep.splits import SplitPlan
+from data_prep.utterance import Problem, Utterance
 
 from .conftest import Corpus, speech_like
 
@@ -138,6 +140,7 @@ def test_every_bad_input_is_named_with_its_reason_and_file_and_the_rest_is_prepa
     for identifier, problem in refused.items():
         assert f"{identifier}: {problem.detail}" in text
         assert str(corpus.root / "train-a") in problem.detail
+    assert outcome.refused["duplicate-id"] == 2  # utterances, not ids
     record = _json(tmp_path / "out" / "selection.json")["splits"]["train"]
     assert (
         record["utterances"] + record["refused"] == len({*good, *expected} - {"19-1-0007"}) + 1
@@ -249,6 +252,68 @@ def test_equal_audio_in_two_splits_leaves_train_and_not_the_test_set(corpus, tmp
     assert "21-1-0000" in _ids(tmp_path / "out", "dev")
     assert "14-1-0007" not in _ids(tmp_path / "out", "train")
     assert outcome.refused == {"audio-in-two-splits": 1}
+
+
+def _talk(folder: Path, *stretches: tuple[str, str, float, float], path: str = "talk.flac") -> list[Utterance]:
+    """Stretches (id, part, start, end) of a recording of twenty seconds."""
+    soundfile.write(folder / "talk.flac", speech_like(20.0, "talk"), 16000)
+    return [
+        Utterance(identifier, folder / path, "THE GRID READS", f"speaker of {part}", part, start, end - start)
+        for identifier, part, start, end in stretches
+    ]
+
+
+def _prepare_utterances(utterances: list[Utterance], output: Path, problems: Sequence[Problem] = ()) -> Outcome:
+    plan = SplitPlan({part: (part,) for part in ("train", "dev", "test")})
+    return prepare(utterances, problems, Preparation("table", plan, normalizer("english")), output)
+
+
+def test_stretches_of_a_recording_that_overlap_in_two_splits_leave_the_earlier_one(tmp_path):
+    utterances = _talk(
+        tmp_path,
+        *(("test-a", "test", 0.0, 4.0), ("test-b", "test", 0.5, 1.5), ("dev-in-test", "dev", 3.5, 6.0)),
+        *(("train-in-test", "train", 2.0, 3.0), ("train-around", "train", 8.5, 11.5), ("dev-b", "dev", 9.0, 11.0)),
+        *(("train-after", "train", 4.0, 6.0), ("train-rounded", "train", 10.995, 12.0)),
+    )
+    outcome = _prepare_utterances(utterances, tmp_path / "out")
+    assert {p.subject: p.kind for p in outcome.problems if p.refused} == dict.fromkeys(
+        ("dev-in-test", "train-in-test", "train-around"), "audio-in-two-splits"
+    )
+    assert _ids(tmp_path / "out", "test") == ["test-a", "test-b"]
+    assert _ids(tmp_path / "out", "dev") == ["dev-b"]
+    assert _ids(tmp_path / "out", "train") == ["train-after", "train-rounded"]  # what dev lost, train may have
+    detail = f"{tmp_path / 'talk.flac'}: its 2.00 s to 3.00 s overlap 'test-a' of test (0.00 s to 4.00 s)"
+    assert f"train-in-test: {detail}" in (tmp_path / "out" / "verification.txt").read_text()
+
+
+def test_a_recording_that_is_reached_by_links_is_the_same(tmp_path):
+    (tmp_path / "linked").symlink_to(".")
+    (tmp_path / "other.flac").symlink_to("talk.flac")
+    utterances = [
+        *_talk(tmp_path, ("test", "test", 0.0, 4.0), ("dev", "dev", 15.0, 16.0), ("train", "train", 9.0, 12.0)),
+        *_talk(tmp_path, ("by-folder", "train", 1.0, 3.0), path="linked/talk.flac"),
+        *_talk(tmp_path, ("by-file", "train", 2.0, 6.0), path="other.flac"),
+    ]
+    outcome = _prepare_utterances(utterances, tmp_path / "out")
+    assert {p.subject for p in outcome.problems if p.refused} == {"by-folder", "by-file"}
+
+
+def test_overlapping_stretches_within_a_split_are_named_once_and_kept(tmp_path):
+    utterances = _talk(
+        tmp_path,
+        *(("test", "test", 0.0, 1.0), ("dev", "dev", 2.0, 3.0), ("long", "train", 4.0, 9.0)),
+        *(("inside", "train", 5.0, 6.0), ("late", "train", 8.25, 10.0), ("copy", "train", 8.25, 10.0)),
+        *(("after", "train", 10.0, 11.0), ("listed", "train", 10.5, 12.0)),
+    )
+    known = Problem("listed", "overlap", "begins 0.50 s before 'after' ends", refused=False)
+    outcome = _prepare_utterances(utterances, tmp_path / "out", [known])
+    assert not outcome.refused
+    assert len(_ids(tmp_path / "out", "train")) == 6
+    found = {p.subject: p.detail for p in outcome.problems if p.kind == "overlap"}
+    assert set(found) == {"inside", "copy", "listed"}  # of equal stretches, the first in the order of their ids
+    assert found["copy"] == f"{tmp_path / 'talk.flac'}: begins 0.75 s before 'long' ends"
+    assert [p.subject for p in outcome.problems if p.kind == "duplicate-audio"] == ["late"]
+    assert sum(p.kind == "overlap" for p in outcome.problems) == 3
 
 
 def test_texts_that_train_has_too_are_counted_and_kept(corpus, tmp_path):

@@ -127,6 +127,35 @@ def test_a_sample_that_is_not_finite_is_refused_and_counted(tmp_path: Path, valu
     assert "2 of 32000 samples" in found.problems[0].detail
 
 
+@pytest.mark.parametrize("function", ["read_audio", "file_samples", "measure"])
+@pytest.mark.parametrize(
+    "error", [OSError("device is gone"), ValueError("array is too big"), MemoryError("64 EiB"), RuntimeError("psf")]
+)
+def test_a_file_that_fails_in_an_unforeseen_way_is_refused_with_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    path = write(tmp_path / "odd.flac", sound(4.0))
+    monkeypatch.setattr(f"data_prep.verify.{function}", fail)
+    found = verify_utterance(utterance(path, start=1.0, duration=2.0), "GOOD", SETTINGS)
+    assert (kinds(found), found.refused, found.measurement) == (["undecodable"], True, None)
+    for part in (str(path), type(error).__name__, str(error)):
+        assert part in found.problems[0].detail
+
+
+def test_a_flac_whose_header_counts_no_samples_raises_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "piped.flac", sound())
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # the lowest 36 bits of the stream's information are the number of samples, 0: unknown
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    for found in (verify(path), verify_utterance(utterance(path, start=0.5, duration=1.0), "GOOD", SETTINGS)):
+        assert found.refused == (found.measurement is None)
+        assert all(str(path) in problem.detail for problem in found.problems)
+
+
 def test_another_sample_rate_is_refused_with_both_rates(tmp_path: Path) -> None:
     found = verify(write(tmp_path / "phone.wav", sound(2.0, 8000), 8000))
     assert kinds(found) == ["sample-rate"]
@@ -234,11 +263,13 @@ def test_equal_audio_is_found_across_file_formats_and_equal_ids_are_refused(tmp_
     found = find_duplicates(listed, [verify_utterance(u, u.text or "", SETTINGS) for u in listed])
     assert [(p.kind, p.subject, p.refused) for p in found] == [
         ("duplicate-id", "one", True),
+        ("duplicate-id", "one", True),
         ("duplicate-audio", "same", False),
     ]
-    assert str(one.audio) in found[0].detail
-    assert str(other.audio) in found[0].detail
-    assert "'OTHER WORDS'" in found[1].detail
+    for problem, one_of_them in zip(found, (one, other), strict=False):
+        assert f"{one_of_them.audio}: one of 2 utterances" in problem.detail
+        assert repr(one_of_them.text) in problem.detail
+    assert "'OTHER WORDS'" in found[2].detail
 
 
 def test_every_kind_says_what_it_means() -> None:
