@@ -17,8 +17,10 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
+from asr.data.audio import AudioError
 from asr.errors import InputError
 from asr.files import atomic_writer
+from data_prep.reading import walk
 from data_prep.utterance import Problem, Utterance
 
 SUMMARY = "AN4 in its original layout (etc/ and wav/), as FLAC, WAV, NIST SPHERE or raw audio"
@@ -57,15 +59,15 @@ def read_folder(folder: Path, unpack_raw: Path | None = None) -> tuple[list[Utte
 
     Args:
         folder: with etc/ and wav/.
-        unpack_raw: where FLAC copies of headerless files go.
+        unpack_raw: where FLAC copies of headerless files go; one that is there is used if it is of the same samples.
 
     Returns:
         Utterances sorted by part and id, `text` None for audio without transcript; and problems: transcripts without
         audio, and lines that are not transcripts.
 
     Raises:
-        InputError: the folder or a file of etc/ is missing, a file is not text, or audio has no header and
-            `unpack_raw` is None.
+        InputError: the folder or a file of etc/ is missing, a folder cannot be read, a file is not text, or audio has
+            no header and `unpack_raw` is None.
     """
     root = folder / "an4" if (folder / "an4" / "etc").is_dir() else folder
     audio, problems = _with_headers(_audio_files(root / "wav"), root / "wav", unpack_raw)
@@ -100,9 +102,9 @@ def _audio_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder.parent} is not AN4: it has no folder wav/")
     found: dict[str, Path] = {}
-    for suffix in AUDIO_SUFFIXES:
-        for path in sorted(folder.rglob(f"*{suffix}")):
-            found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+    files = [place / name for place, names in walk(folder) for name in names if Path(name).suffix in AUDIO_SUFFIXES]
+    for path in sorted(files, key=lambda path: AUDIO_SUFFIXES.index(path.suffix)):
+        found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
     return found
 
 
@@ -132,7 +134,7 @@ def _read_transcripts(path: Path) -> tuple[dict[str, str | None], list[Problem]]
 
 
 def _with_headers(audio: dict[str, Path], wav: Path, folder: Path | None) -> tuple[dict[str, Path], list[Problem]]:
-    """The same files, but those without a header are FLAC copies in `folder`, except if they hold half a sample."""
+    """The same files, but those without a header are FLAC copies in `folder`, except if they cannot be read."""
     raw = {fileid: path for fileid, path in audio.items() if path.suffix == ".raw"}
     if not raw:
         return audio, []
@@ -143,21 +145,30 @@ def _with_headers(audio: dict[str, Path], wav: Path, folder: Path | None) -> tup
         )
     copies, problems = {}, []
     for fileid, path in tqdm(sorted(raw.items()), desc="raw to FLAC", unit=" files", disable=None):
-        size = path.stat().st_size
-        if size % 2 or size == 0:
-            detail = f"{path}: its {size} bytes are not a whole number of 16-bit samples"
-            problems.append(Problem(path.stem, "truncated" if size else "empty-file", detail, True))
-            continue
-        copies[fileid] = folder / f"{fileid}.flac"
-        if not copies[fileid].exists():
-            _write_raw_as_flac(path, copies[fileid])
+        try:
+            _write_if_changed(folder / f"{fileid}.flac", _flac(path))
+            copies[fileid] = folder / f"{fileid}.flac"
+        except AudioError as error:
+            problems.append(Problem(path.stem, error.kind, str(error), True))
     return {**audio, **copies}, problems
 
 
-def _write_raw_as_flac(raw: Path, flac: Path) -> None:
+def _flac(raw: Path) -> bytes:
     """16 kHz, 16 bit, big-endian mono samples without a header -> FLAC, losslessly."""
-    samples = np.frombuffer(raw.read_bytes(), ">i2").astype(np.int16)
+    try:
+        content = raw.read_bytes()
+    except OSError as error:
+        raise AudioError(raw, "undecodable", f"cannot be read ({error.strerror})") from error
+    if len(content) % 2 or not content:
+        detail = f"its {len(content)} bytes are not a whole number of 16-bit samples"
+        raise AudioError(raw, "truncated" if content else "empty-file", detail)
     packed = io.BytesIO()
-    soundfile.write(packed, samples, RAW_RATE, format="FLAC")
-    with atomic_writer(flac) as file:
-        file.write(packed.getvalue())
+    soundfile.write(packed, np.frombuffer(content, ">i2").astype(np.int16), RAW_RATE, format="FLAC")
+    return packed.getvalue()
+
+
+def _write_if_changed(path: Path, content: bytes) -> None:
+    """Write a file, unless it holds that already: what was verified by its time stays so."""
+    if not (path.is_file() and path.read_bytes() == content):
+        with atomic_writer(path) as file:
+            file.write(content)

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import importlib
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 from asr import __version__
 from asr.data.augmentation import AugmentationConfig
-from asr.data.features import FeatureConfig
+from asr.data.features import FeatureConfig, LogMel
 from asr.data.tokens import read_tokenizer
 from asr.errors import InputError
 from asr.experiment import Experiment, read_experiment
@@ -23,7 +24,7 @@ from data_prep.listed import ListedIds
 from data_prep.pipeline import Outcome, Preparation, prepare
 from data_prep.select import Criteria
 from data_prep.splits import SplitPlan, parse_speakers
-from data_prep.utterance import Utterance
+from data_prep.utterance import Problem, Utterance
 from data_prep.verify import SUBSAMPLING, VerificationSettings
 
 CORPORA = ("librispeech", "an4", "table", "cuts", "embedded")
@@ -113,6 +114,7 @@ def prepare_corpus(name: str, arguments: Sequence[str]) -> int:
     _add_common_arguments(parser)
     parser.usage = f"%(prog)s {parser.folders()} [options]"
     options = parser.parse_args(arguments)
+    _check_counts(options)
     given = _given_parts(options)
     options.parts = [part for parts in given.values() for part in parts]
     features, subsampling, speed = _training(options)
@@ -121,7 +123,7 @@ def prepare_corpus(name: str, arguments: Sequence[str]) -> int:
     listed = ListedIds.read(options.ids) if options.ids else None
     if options.tokens not in TRAINED_TOKENS:
         read_tokenizer(options.tokens)  # before hours of downloading and decoding
-    utterances, problems = module.read(options)
+    utterances, problems = _read(module, options)
     if listed:
         utterances, problems = listed.keep(utterances, problems, options.parts)
     preparation = Preparation(
@@ -233,6 +235,50 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _check_counts(options: argparse.Namespace) -> None:
+    for name in ("jobs", "vocabulary_size"):
+        if (count := getattr(options, name)) < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {count}")
+
+
+def _read(module: ModuleType, options: argparse.Namespace) -> tuple[list[Utterance], list[Problem]]:
+    """The corpus as its module lists it; an utterance that no file of OUT can hold is a refused problem.
+
+    Raises:
+        InputError: as the module's, or the system refuses a path.
+    """
+    try:
+        listed, found = module.read(options)
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
+    utterances, problems = [], [*found]
+    for utterance in listed:
+        if wrong := _unwritable(utterance):
+            problems.append(Problem(str(utterance.audio), "unwritable", wrong, refused=True))
+        else:
+            utterances.append(utterance)
+    escaped = [dataclasses.replace(p, subject=_escaped(p.subject), detail=_escaped(p.detail)) for p in problems]
+    return utterances, escaped
+
+
+def _unwritable(utterance: Utterance) -> str | None:
+    """Which of an utterance's names and texts is not UTF-8 or has a NUL; None if all can be written."""
+    for name in ("audio", "id", "text", "speaker", "part"):
+        text = str(getattr(utterance, name))
+        if _escaped(text) != text:
+            return f"its {name}, {text!r}, is not UTF-8 or has a NUL"
+    return None
+
+
+def _escaped(text: str) -> str:
+    r"""The text with escapes for NUL and for bytes that are not UTF-8, which Python reads as lone surrogates.
+
+    >>> _escaped("café.wav"), _escaped("caf\udce9.wav")
+    ('café.wav', 'caf\\udce9.wav')
+    """
+    return re.sub(r"[\x00\ud800-\udfff]", lambda match: repr(match[0])[1:-1], text)
+
+
 def _given_parts(options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     """split -> parts, as named by --train, --dev, --test and --split."""
     given = {split: tuple(parts) for split in ("train", "dev", "test") if (parts := getattr(options, split))}
@@ -266,9 +312,10 @@ def _plan(
 
 
 def _splits_by_name(parts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Parts that are called train, dev and test; or the only one there is, as train."""
-    if "train" in parts:
-        return {split: (split,) for split in ("train", "dev", "test") if split in parts}
+    """Parts that are called train, dev and test; or the only one there is, as train if it is called otherwise."""
+    named: dict[str, tuple[str, ...]] = {split: (split,) for split in ("train", "dev", "test") if split in parts}
+    if "train" in named or (named and len(named) == len(parts)):
+        return named
     if len(parts) == 1:
         return {"train": (parts[0],)}
     raise InputError(f"name the splits, with --train, --dev, --test or --split; parts: {', '.join(parts) or 'none'}")
@@ -306,6 +353,7 @@ def _training(options: argparse.Namespace) -> tuple[FeatureConfig, int, float]:
     if subsampling is None:
         subsampling = experiment.encoder(features.num_mels).subsampling if experiment.has_model else SUBSAMPLING
     VerificationSettings(features, subsampling=subsampling, fastest_speed=speed)  # refuses what is out of range
+    LogMel(dataclasses.replace(features, normalization="none"))  # and so do the statistics, but after all is decoded
     return features, subsampling, speed
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def read(options: argparse.Namespace) -> tuple[list[Utterance], list[Problem]]:
 def _manifests(sources: Sequence[Path]) -> list[Path]:
     manifests = []
     for source in sources:
-        found = sorted(p for p in source.iterdir() if p.name.endswith(SUFFIXES)) if source.is_dir() else [source]
+        found = _manifests_in(source) if source.is_dir() else [source]
         if not found:
             raise InputError(f"{source} holds no manifest ({', '.join(SUFFIXES)})")
         manifests += found
@@ -62,6 +63,14 @@ def _manifests(sources: Sequence[Path]) -> list[Path]:
         if other != manifest:
             raise InputError(f"{other} and {manifest} would both be the part {part_of(manifest)!r}")
     return manifests
+
+
+def _manifests_in(folder: Path) -> list[Path]:
+    """The manifests of a folder, without hidden files: an interrupted preparation leaves some."""
+    try:
+        return sorted(p for p in folder.iterdir() if p.name.endswith(SUFFIXES) and not p.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"cannot read the folder {folder}: {error.strerror}") from error
 
 
 def part_of(manifest: Path) -> str:
@@ -91,7 +100,8 @@ def read_manifest(manifest: Path, audio_root: Path | None = None) -> tuple[list[
 
     Returns:
         Utterances in the manifest's order; and one problem for each cut that is not a MonoCut (a MixedCut,
-        PaddingCut, MultiCut), has no supervision, or whose audio is not a file of one channel, or is transformed.
+        PaddingCut, MultiCut), has no supervision, or whose audio is not a file of one channel, or is transformed. Its
+        subject is the entry, since another manifest may have a good cut of the same id.
 
     Raises:
         InputError: the manifest is missing, truncated or not JSON, or holds no cuts.
@@ -100,14 +110,14 @@ def read_manifest(manifest: Path, audio_root: Path | None = None) -> tuple[list[
     utterances: list[Utterance] = []
     problems: list[Problem] = []
     for number, row in enumerate(read_jsonl(manifest), start=1):
-        subject = str(row.get("id")) if isinstance(row, dict) and row.get("id") else f"{manifest.name}, entry {number}"
+        called = f"cut {row['id']!r}: " if isinstance(row, dict) and "id" in row else ""
         try:
             cut = _parse(row)
             audio = (audio_root or manifest.parent) / _audio(cut)
             utterances += _utterances(cut, audio, part)
             problems += _overlaps(cut)
         except InputError as error:
-            problems.append(Problem(subject, "bad-row", f"{manifest}, entry {number}: {error}", refused=True))
+            problems.append(Problem(f"{manifest}, entry {number}", "bad-row", f"{called}{error}", refused=True))
     if not utterances and not problems:
         raise InputError(f"{manifest} holds no cuts")
     return utterances, problems
@@ -119,9 +129,7 @@ def _parse(row: Any) -> MonoCut:
         raise InputError(f"expected a lhotse MonoCut, found {kind!r}")
     try:
         cut = deserialize_cut(row)
-        times = [(cut.start, cut.duration), *((s.start, s.duration) for s in cut.supervisions)]
-        if not all(isinstance(value, int | float) for value in itertools.chain(*times)):
-            raise TypeError("start and duration must be numbers")
+        _settle_values(cut)
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise InputError(f"not a valid MonoCut ({type(error).__name__}: {error})") from error
     if not cut.supervisions:
@@ -131,12 +139,31 @@ def _parse(row: Any) -> MonoCut:
     return cut
 
 
+def _settle_values(cut: MonoCut) -> None:
+    """Make an id or a speaker that is an integer its text; lhotse takes every value as it comes.
+
+    Raises:
+        TypeError: another value is not of its kind.
+    """
+    times = [(cut.start, cut.duration), *((s.start, s.duration) for s in cut.supervisions)]
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in itertools.chain(*times)):
+        raise TypeError("start and duration must be finite numbers")
+    for owner, name in [(cut, "id"), *itertools.product(cut.supervisions, ("id", "speaker", "text"))]:
+        value = getattr(owner, name)
+        if type(value) is int and name != "text":
+            setattr(owner, name, str(value))
+        elif not isinstance(value, str) and (value is not None or name == "id"):
+            raise TypeError(f"{name} must be text, got {value!r}")
+
+
 def _audio(cut: MonoCut) -> str:
     """The file with the cut's audio."""
     if cut.recording is None:
         raise InputError("the cut has no recording, and so no audio")
     if cut.recording.transforms:
         raise InputError("lhotse's lazy transforms of audio are not applied here: save the audio with them")
+    if not cut.recording.sources:
+        raise InputError("its recording has no source, and so no audio")
     (source, *others) = cut.recording.sources
     if source.type != "file":
         raise InputError(f"its audio must be a file, found a source of type {source.type!r}")

@@ -253,16 +253,16 @@ def _discard(part: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path, wanted: str) -> Path:
-    """Unpack a tar archive's folder `wanted` (such as "LibriSpeech/dev-clean") to the same place below `folder`.
+    """Unpack a tar archive's folder `wanted` (such as "LibriSpeech/dev-clean") into `folder`, and return it there.
 
-    It appears there only when all of it is unpacked; an interrupted unpacking is done again. Loose files beside it
-    (LibriSpeech's README.TXT, SPEAKERS.TXT) are put beside it too, unless they are there.
+    It appears there, under its last name, only when all of it is unpacked; an interrupted unpacking is done again.
+    Loose files beside it (LibriSpeech's README.TXT, SPEAKERS.TXT) are put beside it too, unless they are there.
 
     Raises:
         InputError: a member would be written outside of `folder`, or is a link, a device or the like; the archive is
             damaged or lacks `wanted`; or `folder` cannot be written. Nothing is left behind then.
     """
-    target, staging = folder / wanted, folder / f".{archive.name}.unpacking"
+    target, staging = folder / Path(wanted).name, folder / f".{archive.name}.unpacking"
     shutil.rmtree(staging, ignore_errors=True)
     try:
         staging.mkdir(parents=True)
@@ -273,9 +273,8 @@ def unpack(archive: Path, folder: Path, wanted: str) -> Path:
                 shutil.copyfileobj(data, file, BLOCK)
         if not (staging / wanted).is_dir():
             raise InputError(f"{archive} holds no folder {wanted}")
-        target.parent.mkdir(parents=True, exist_ok=True)
         for path in sorted((staging / wanted).parent.iterdir()):
-            place = target.parent / path.name
+            place = folder / path.name
             if path.is_file() and not place.exists():
                 path.replace(place)
         (staging / wanted).replace(target)

@@ -64,7 +64,7 @@ def unpack(corpus: Path, target: Path, jobs: int) -> Path:
         InputError: a file cannot be decoded or is not mono at 16 kHz, or `target` cannot be written.
     """
     sources = sorted(path for path in corpus.rglob("*") if path.is_file())
-    record = {"corpus": _digest(corpus, sources), "files": len(sources)}
+    record: dict[str, str | int] = {"corpus": _digest(corpus, sources), "files": len(sources)}
     if _is_unpacked(target, record):
         return target
     try:

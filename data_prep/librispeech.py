@@ -5,13 +5,13 @@ parts train-clean-5 and dev-clean-2, https://www.openslr.org/31. CC BY 4.0.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from asr.errors import InputError
 from data_prep.download import Archive, fetch, unpack
+from data_prep.reading import walk
 from data_prep.utterance import Problem, Utterance
 
 SUMMARY = "LibriSpeech and mini LibriSpeech: downloaded parts, or a folder in LibriSpeech's layout"
@@ -48,6 +48,7 @@ OFFICIAL_UTTERANCES = {
     "test-clean": 2620,
     "test-other": 2939,
     "train-clean-5": 1519,
+    "dev-clean-2": 1089,
 }
 """Utterances of whole parts: a word error rate on fewer is not one on that part."""
 
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="SRC",
         help="the corpus: a folder with parts (train-clean-5, dev-clean, ...), or the folder that holds LibriSpeech/; "
-        "with --download, where to put it",
+        "with --download, where to put it: into LibriSpeech/, unless parts are in SRC itself",
     )
     group = parser.add_argument_group("download")
     group.add_argument(
@@ -80,48 +81,61 @@ def read(options: argparse.Namespace) -> tuple[list[Utterance], list[Problem]]:
         InputError: no part is named, one is neither there nor known, or a download fails.
     """
     source = options.source
+    root = _root(source, options.parts, options.download)
     if not options.parts:
-        there = ", ".join(_parts_in(_root(source))) or "none"
+        there = ", ".join(_parts_in(root)) or "none"
         raise InputError(f"name the parts to prepare, with --train, --dev or --test; parts in {source}: {there}")
     if options.download:
         for part in options.parts:
-            download_part(part, source, options.base_url, keep_archive=not options.remove_archives)
-    return read_folder(source, options.parts)
+            download_part(part, root, source, options.base_url, keep_archive=not options.remove_archives)
+    return read_folder(root, options.parts)
 
 
-def download_part(part: str, folder: Path, base_url: str = BASE_URL, keep_archive: bool = True) -> Path:
-    """Fetch, check and unpack one part into `folder`/LibriSpeech/`part`, unless it is there; return that folder.
+def download_part(part: str, root: Path, archives: Path, base_url: str = BASE_URL, keep_archive: bool = True) -> Path:
+    """Fetch one part to the folder `archives`, check it and unpack it into `root`, unless it is there; return it.
 
     Raises:
         InputError: the part has no archive, or fetching, checking or unpacking it failed.
     """
-    present = _root(folder) / part
+    present = root / part
     if present.is_dir():
-        print(f"{part}: already in {present.parent}", file=sys.stderr)
+        print(f"{part}: already in {root}{_lacking(present)}", file=sys.stderr)
         return present
     if part not in ARCHIVES:
         raise InputError(f"--download knows no part {part!r} of LibriSpeech (known: {', '.join(ARCHIVES)})")
     path, md5 = ARCHIVES[part]
-    archive = fetch(f"{base_url.rstrip('/')}/{path}", folder / f"{part}.tar.gz", md5)
-    unpacked = unpack(archive, folder, f"LibriSpeech/{part}")
+    archive = fetch(f"{base_url.rstrip('/')}/{path}", archives / f"{part}.tar.gz", md5)
+    unpacked = unpack(archive, root, f"LibriSpeech/{part}")
     if not keep_archive:
         archive.unlink()
     return unpacked
 
 
+def _lacking(part: Path) -> str:
+    """What a part that is there lacks of LibriSpeech's, and how to get it; empty if nothing."""
+    official = OFFICIAL_UTTERANCES.get(part.name, 0)
+    found = sum(Path(name).suffix.lower() in AUDIO_SUFFIXES for _, names in walk(part) for name in names)
+    if found >= official:
+        return ""
+    return f", without {official - found} of its {official} utterances; move {part} away to fetch all of them"
+
+
 def read_folder(folder: Path, parts: Sequence[str]) -> tuple[list[Utterance], list[Problem]]:
     """List the utterances of the named parts of a folder in LibriSpeech's layout (`folder` or `folder`/LibriSpeech).
 
+    Links are followed, once; hidden files and folders are left out.
+
     Returns:
         Utterances sorted by part and id, `text` None where a file has no transcript; and problems: transcripts
-        without audio, unreadable lines, parts with fewer utterances than LibriSpeech's.
+        without audio, unreadable files and lines, parts with fewer utterances than LibriSpeech's.
 
     Raises:
-        InputError: the folder or a part is missing, or a part holds no audio.
+        InputError: the folder or a part is missing, a folder cannot be read, or a part holds no audio, or audio more
+            than two folders deep.
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder} (--download makes one)")
-    root = _root(folder)
+    root = _root(folder, parts)
     utterances: list[Utterance] = []
     problems: list[Problem] = []
     for part in sorted(set(parts)):
@@ -141,8 +155,13 @@ def read_folder(folder: Path, parts: Sequence[str]) -> tuple[list[Utterance], li
     return utterances, problems
 
 
-def _root(folder: Path) -> Path:
-    return folder / "LibriSpeech" if (folder / "LibriSpeech").is_dir() else folder
+def _root(folder: Path, parts: Sequence[str], download: bool = False) -> Path:
+    """The folder of the parts: `folder` if it holds one or is called LibriSpeech, else the LibriSpeech in it."""
+    inside = folder / "LibriSpeech"
+    if any((folder / part).is_dir() for part in (*parts, *ARCHIVES)):
+        return folder
+    called_so = inside.name in (folder.name, folder.resolve().name)
+    return inside if inside.is_dir() or (download and not called_so) else folder
 
 
 def _parts_in(root: Path) -> list[str]:
@@ -155,17 +174,15 @@ def _read_part(folder: Path) -> tuple[list[Utterance], list[Problem]]:
     """Everything under one part: one utterance for each audio file and each transcript that has one."""
     utterances: list[Utterance] = []
     problems: list[Problem] = []
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        audio = [Path(place) / name for name in sorted(names) if Path(name).suffix.lower() in AUDIO_SUFFIXES]
+    for place, names in walk(folder):
+        audio = [place / name for name in names if Path(name).suffix.lower() in AUDIO_SUFFIXES]
         lines: list[tuple[str, str]] = []
-        for name in sorted(name for name in names if name.endswith(".trans.txt")):
-            found, wrong = _read_transcripts(Path(place) / name)
+        for name in (name for name in names if name.endswith(".trans.txt")):
+            found, wrong = _read_transcripts(place / name)
             lines += found
             problems += wrong
-        relative = Path(place).relative_to(folder)
-        speaker = relative.parts[0] if relative.parts else None
-        utterances += _pair(audio, lines, speaker, folder.name)
+        if audio:
+            utterances += _pair(audio, lines, _speaker(place, folder), folder.name)
         stems = {path.stem for path in audio}
         problems += [
             Problem(identifier, "missing-audio", f"{place} has a transcript for it and no audio file", refused=True)
@@ -173,6 +190,17 @@ def _read_part(folder: Path) -> tuple[list[Utterance], list[Problem]]:
             if identifier not in stems
         ]
     return sorted(utterances, key=lambda u: (u.id, str(u.audio))), problems
+
+
+def _speaker(place: Path, part: Path) -> str | None:
+    """The speaker whose folder of `part` audio in `place` is in; None for audio in the part itself."""
+    below = place.relative_to(part).parts
+    if len(below) > 2:
+        raise InputError(
+            f"{place} is {len(below)} folders below the part {part}, and audio is at most two below it, in "
+            f"SPEAKER/CHAPTER: was the part unpacked a folder too deep?"
+        )
+    return below[0] if below else None
 
 
 def _pair(audio: Sequence[Path], lines: Sequence[tuple[str, str]], speaker: str | None, part: str) -> list[Utterance]:
@@ -184,10 +212,14 @@ def _pair(audio: Sequence[Path], lines: Sequence[tuple[str, str]], speaker: str 
 
 
 def _read_transcripts(path: Path) -> tuple[list[tuple[str, str]], list[Problem]]:
-    """(id, text) of each line of a `*.trans.txt` file; lines that are not UTF-8 are problems."""
+    """(id, text) of each line of a `*.trans.txt` file; what cannot be read, or is not UTF-8, is a problem."""
     lines: list[tuple[str, str]] = []
     problems: list[Problem] = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return [], [Problem(str(path), "unreadable-text", f"cannot be read ({error.strerror})", refused=True)]
+    for number, line in enumerate(content.splitlines(), start=1):
         identifier, _, text = line.partition(b" ")
         try:
             if identifier:

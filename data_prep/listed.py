@@ -6,6 +6,7 @@ from pathlib import Path
 
 from asr.errors import InputError
 from asr.files import sha256_of
+from data_prep.reading import read_utf8
 from data_prep.utterance import Problem, Utterance
 
 
@@ -30,10 +31,7 @@ class ListedIds:
         Raises:
             InputError: the file cannot be read, is not UTF-8, or names nothing.
         """
-        try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"--ids: cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+        lines = [line.strip() for line in read_utf8(path).splitlines()]
         ids = frozenset(line for line in lines if line and not line.startswith("#"))
         if not ids:
             raise InputError(f"--ids: {path} names no utterance")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr.errors import InputError
+from data_prep.reading import read_utf8
 from data_prep.select import held_out_speakers
 from data_prep.utterance import Utterance
 
@@ -46,16 +47,12 @@ def parse_speakers(text: str) -> Speakers:
     (10, ('19', '26', '27'), ('19',))
 
     Raises:
-        InputError: the file cannot be read, or nothing is named.
+        InputError: the file cannot be read or is not UTF-8, or nothing is named.
     """
     if text.isdigit():
         return int(text)
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text(encoding="utf-8").replace("\n", ",")
-        except OSError as error:
-            raise InputError(f"cannot read the speakers in {text[1:]}: {error.strerror}") from error
-    speakers = tuple(sorted({speaker.strip() for speaker in text.split(",")} - {""}))
+    listed = read_utf8(Path(text[1:])).replace("\n", ",") if text.startswith("@") else text
+    speakers = tuple(sorted({speaker.strip() for speaker in listed.split(",")} - {""}))
     if not speakers:
         raise InputError(f"no speaker is named by {text!r}")
     return speakers

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.errors import InputError
+from data_prep.reading import read_utf8, walk
 from data_prep.utterance import Problem, Utterance
 
 SUMMARY = "any corpus: a table (CSV, TSV, JSON Lines) of audio paths and texts, or a folder of audio with transcripts"
@@ -141,25 +142,6 @@ def read_table(path: Path, layout: Layout | None = None) -> tuple[list[Utterance
     return utterances, problems
 
 
-def read_utf8(path: Path) -> str:
-    """A UTF-8 file's text, with or without byte order mark.
-
-    Raises:
-        InputError: the file is missing or of another encoding; the message names the line.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise InputError(f"{path}, line 1, is UTF-16, and must be UTF-8")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}, line {line}, is not UTF-8 (byte 0x{content[error.start]:02X})") from error
-
-
 Row = dict[str, Any] | str
 """The cells by column name, or what is wrong with the row."""
 
@@ -251,11 +233,11 @@ def _utterance(row: Mapping[str, Any], columns: Mapping[str, str], path: Path, l
 
 
 def _cell(value: Any, name: str, column: str) -> str | None:
-    """A cell as text: trimmed, but for transcripts, which only normalisation may change."""
-    if value is None:
+    """A cell as text: trimmed, but for transcripts, which only normalisation may change; NaN is pandas' empty cell."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InputError(f"{name!r} must be text or a number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value in (math.inf, -math.inf):
+        raise InputError(f"{name!r} must be text or a finite number, got {value!r}")
     return str(value) if column == "text" else str(value).strip()
 
 
@@ -289,13 +271,13 @@ def read_folder(
         (a README or LICENSE is not taken for one), with a second one, or not UTF-8.
 
     Raises:
-        InputError: the folder holds no audio.
+        InputError: the folder holds no audio, or a folder in it cannot be read.
     """
     layout = layout or Layout()
     utterances: list[Utterance] = []
     problems: list[Problem] = []
-    has_parts = any((folder / part).is_dir() for part in ("train", "dev", "test"))
-    for place, names in _walk(folder, skip):
+    has_parts = any(os.path.isdir(folder / part) for part in ("train", "dev", "test"))
+    for place, names in walk(folder, skip):
         relative = place.relative_to(folder)
         prefix = "".join(f"{part}-" for part in relative.parts)
         texts, wrong = _transcripts(place, names, prefix)
@@ -314,17 +296,6 @@ def read_folder(
     if not utterances:
         raise InputError(f"{folder} holds no audio ({', '.join(sorted(AUDIO_SUFFIXES))})")
     return utterances, problems
-
-
-def _walk(folder: Path, skip: Path | None) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder with its file names, sorted, without hidden ones; links are followed, once."""
-    seen: set[Path] = {skip.resolve()} if skip else set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = Path(place).resolve()
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in seen else []
-        if real not in seen:
-            seen.add(real)
-            yield Path(place), sorted(name for name in names if not name.startswith("."))
 
 
 def _transcripts(place: Path, names: Sequence[str], prefix: str) -> tuple[dict[str, str], list[Problem]]:

@@ -1,6 +1,7 @@
 """AN4's layout in every edition, and what is wrong in a broken one."""
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,40 @@ def test_a_copy_that_is_there_is_not_written_again(tmp_path: Path) -> None:
     before = copy.stat().st_mtime_ns
     assert read_folder(root, tmp_path / "flac")[0][0].audio == copy
     assert copy.stat().st_mtime_ns == before
+
+
+def test_a_copy_of_a_file_that_was_half_there_is_made_anew(tmp_path: Path) -> None:
+    root = write_an4(tmp_path / "an4", ".raw")
+    raw = root / "wav" / f"{FILEIDS['train'][0]}.raw"
+    whole = raw.read_bytes()
+    raw.write_bytes(whole[: len(whole) // 2])
+    copy = read_folder(root, tmp_path / "flac")[0][1].audio
+    assert len(read_audio(copy).samples[0]) == len(SAMPLES) // 2
+    raw.write_bytes(whole)
+    os.utime(raw, (0, 0))  # as rsync and tar leave it
+    assert read_folder(root, tmp_path / "flac")[0][1].audio == copy
+    np.testing.assert_array_equal(read_audio(copy).samples[0], SAMPLES / np.float32(2**15))
+
+
+def test_raw_audio_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    root = write_an4(tmp_path / "an4", ".raw")
+    raw = root / "wav" / f"{FILEIDS['train'][0]}.raw"
+    raw.unlink()
+    raw.symlink_to(tmp_path / "nowhere")
+    (problem,) = read_folder(root, tmp_path / "flac")[1]
+    assert (problem.subject, problem.kind, problem.refused) == ("an251-fash-b", "undecodable", True)
+    assert problem.detail == f"{raw}: cannot be read (No such file or directory)"
+
+
+def test_linked_speakers_are_read_and_hidden_files_are_not(tmp_path: Path) -> None:
+    root = write_an4(tmp_path / "an4", ".wav")
+    plain = read_folder(root)
+    speaker = root / "wav" / "an4_clstk" / "fash"
+    (speaker.with_name("mblb") / "._cen1-mblb-b.wav").write_bytes(b"of macOS")
+    speaker.rename(tmp_path / "elsewhere")
+    speaker.symlink_to(tmp_path / "elsewhere")
+    assert read_folder(root) == plain
+    assert all(u.audio.is_file() for u in plain[0])
 
 
 def test_a_transcript_without_a_file_id_is_named(tmp_path: Path) -> None:

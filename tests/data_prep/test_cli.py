@@ -1,10 +1,12 @@
 """`asr-prepare`: what is typed, what is printed, and the exit code."""
 
 import argparse
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
 import math
+import os
 import subprocess
 import sys
 import types
@@ -162,6 +164,31 @@ def test_a_single_part_is_train(run, other_corpus, tmp_path, corpus):
     assert {split: len(some) for split, some in _splits(tmp_path / "out").items()} == {"train": 3, "test": 1}
 
 
+@pytest.mark.parametrize("name", ["dev", "test"])
+def test_a_single_part_called_dev_or_test_keeps_its_name(run, corpus, tmp_path, name):
+    # 1.0 s are 33 output frames, and 30 at speed 1.1, which is for train alone; 31 are needed.
+    path = corpus.add("train-a", "11", 0, "", seconds=1.0)
+    (tmp_path / "c.csv").write_text(f"audio,text,split\n{path},A VOICE READS THE SPECTRUM LONG,{name}\n")
+    corpus.root = tmp_path / "c.csv"
+    code, out, _ = run("--jobs", "1", name="table")
+    assert (code, out.splitlines()[0].split()[:3]) == (0, [name, "1", "utterances"])
+    records = {"normalization.json", "selection.json", "tokens.json", "verification.json"}
+    assert {path.name for path in (tmp_path / "out").glob("*.json*")} == {*records, f"{name}.jsonl.gz"}
+
+
+def test_parts_called_dev_and_test_need_no_train_and_no_options(run, other_corpus, tmp_path):
+    read = other_corpus.read
+    other_corpus.read = lambda options: ([u for u in read(options)[0] if u.part != "train"], [])
+    assert run("--jobs", "1", name="table")[0] == 1
+    names = {"test": "test", "extra": "dev"}
+    other_corpus.read = lambda options: (
+        [dataclasses.replace(u, part=names[u.part]) for u in read(options)[0] if u.part in names],
+        [],
+    )
+    assert run("--jobs", "1", name="table")[0] == 0
+    assert _splits(tmp_path / "out") == {"dev": {"21", "22"}, "test": {"14"}}
+
+
 def test_parts_of_other_names_need_options(run, other_corpus):
     other_corpus.read = lambda options: read_folder(options.source, ["train-a", "dev-a"])
     code, _, err = run(name="table")
@@ -198,8 +225,8 @@ def test_a_listed_utterance_without_audio_is_refused_by_name(run, corpus, tmp_pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "--ids: cannot read {path}: No such file or directory"),
-        (b"\xff\xfe", "--ids: cannot read {path}: "),
+        (None, "cannot read {path}: No such file or directory"),
+        (b"\xff\xfe", "{path}, line 1, is UTF-16, and must be UTF-8"),
         (b"# nothing\n", "--ids: {path} names no utterance"),
         (
             b"11-1-0000\n21-1-0000\n11-1-9\nx\n",
@@ -420,11 +447,62 @@ def test_the_version_is_that_of_the_package(capsys):
         (["--subsampling", "0"], "subsampling must be at least 1, got 0"),
         (["--fastest-speed", "0.9"], "the fastest speed must be from 1 to 2, got 0.9"),
         (["--fastest-speed", "inf"], "the fastest speed must be from 1 to 2, got inf"),
+        (["--jobs", "0"], "--jobs must be at least 1, got 0"),
+        (["--vocabulary-size", "0"], "--vocabulary-size must be at least 1, got 0"),
     ],
 )
 def test_settings_out_of_range_are_said_before_the_corpus_is_read(run, corpus, tmp_path, options, message):
     corpus.root.rename(tmp_path / "moved")
     assert run(*PARTS, *options) == (1, "", f"error: {message}\n")
+
+
+def test_mel_bins_that_would_be_empty_are_said_before_the_corpus_is_read(run, corpus, tmp_path):
+    corpus.root.rename(tmp_path / "moved")
+    code, out, err = run(*PARTS, "--num-mels", "1000")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: features.num_mels")
+
+
+def test_the_embedded_corpus_is_not_unpacked_for_no_jobs(tmp_path, capsys):
+    assert cli.main(["embedded", str(tmp_path / "out"), "--jobs", "0"]) == 1
+    assert capsys.readouterr().err == "error: --jobs must be at least 1, got 0\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_that_no_file_can_hold_are_refused_and_the_rest_is_prepared(run, corpus, tmp_path):
+    good = corpus.root / "train-a" / "11" / "1" / "11-1-0000.flac"
+    rows = [
+        {"audio": str(good), "text": "THE GRID"},
+        {"audio": "nul\0.wav", "text": "A"},
+        {"audio": "half.wav", "text": "A", "id": "\ud800"},
+        {"audio": f"{'x' * 300}.wav", "text": "A"},
+    ]
+    (tmp_path / "c.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    corpus.root = tmp_path / "c.jsonl"
+    code, out, _ = run("--jobs", "1", name="table")
+    assert (code, out.splitlines()[0].split()[1]) == (1, "1")
+    report = (tmp_path / "out" / "verification.txt").read_text()
+    assert r"nul\x00.wav: its audio, " in report
+    assert r"half.wav: its id, '\ud800', is not UTF-8 or has a NUL" in report
+    assert "x" * 300 in report
+
+
+def test_files_whose_name_is_not_utf8_are_refused_by_name(run, corpus, tmp_path):
+    place = corpus.root / "dev-a" / "21" / "1"
+    (place / "21-1-0000.flac").rename(os.fsdecode(os.fsencode(place) + b"/caf\xe9.flac"))
+    with (place / "21-1.trans.txt").open("ab") as file:
+        file.write(b"lost-\0 A\n")
+    code, out, _ = run(*PARTS)
+    assert (code, "refused: missing-audio 2, unwritable 1" in out) == (1, True)
+    report = (tmp_path / "out" / "verification.txt").read_text()
+    assert r"caf\udce9.flac: its audio, " in report
+    assert r"lost-\x00" in report
+
+
+def test_a_path_that_the_system_refuses_is_one_line(tmp_path, capsys):
+    source = str(tmp_path / ("x" * 300))
+    assert cli.main(["librispeech", source, str(tmp_path / "out"), "--train", "a"]) == 1
+    assert capsys.readouterr().err == f"error: cannot read {source}/a: File name too long\n"
 
 
 def test_help_lists_every_corpus_with_its_summary(capsys):

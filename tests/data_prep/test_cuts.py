@@ -4,6 +4,7 @@ import argparse
 import copy
 import gzip
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def test_a_supervision_beyond_its_cut_is_a_problem(tmp_path: Path, recording: Re
         utterances, problems = read_manifest(save(tmp_path / "train.jsonl", with_text))
         assert utterances == []
         assert "lacks audio of its text" in problems[0].detail
-        assert problems[0].subject == "cut-1"
+        assert problems[0].detail.startswith("cut 'cut-1': ")
 
 
 def test_relative_paths_start_at_the_manifest_or_at_the_audio_root(tmp_path: Path, recording: Recording) -> None:
@@ -99,6 +100,11 @@ def multi_channel(recording: Recording) -> Any:
     return cut(Recording.from_file(path), supervision("s", 0, 1), duration=1.0)
 
 
+def with_sources(recording: Recording, sources: list[Any]) -> Recording:
+    recording.sources = sources
+    return recording
+
+
 BAD_CUTS: dict[str, tuple[Callable[[Recording], Any], str]] = {
     "mixed": (lambda r: cut(r, supervision("s", 0, 1)).append(cut(r, supervision("t", 0, 1))), "found 'MixedCut'"),
     "padded": (lambda r: cut(r, supervision("s", 0, 1)).pad(12.0), "found 'MixedCut'"),
@@ -108,6 +114,8 @@ BAD_CUTS: dict[str, tuple[Callable[[Recording], Any], str]] = {
     "two channels": (multi_channel, "2 channels: save channel 0"),
     "no recording": (lambda r: cut(None, supervision("s", 0, 1)), "no recording"),
     "no supervision": (lambda r: cut(r), "no supervision"),
+    "no source": (lambda r: cut(with_sources(r, []), supervision("s", 0, 1)), "no source"),
+    "text no text": (lambda r: cut(r, supervision("s", 0, 1, text=5)), "text must be text, got 5"),  # type: ignore[arg-type]
     "no duration": (lambda r: cut(r, supervision("s", 0, 0), duration=0.0), "do not make an utterance"),
 }
 
@@ -122,8 +130,8 @@ def test_a_cut_that_cannot_be_used_is_refused_by_name_and_the_others_are_kept(
     manifest = save(tmp_path / "train.jsonl.gz", bad, good)
     utterances, problems = read_manifest(manifest)
     assert [u.id for u in utterances] == ["good"]
-    assert [(p.subject, p.kind, p.refused) for p in problems] == [(bad.id, "bad-row", True)]
-    assert problems[0].detail.startswith(f"{manifest}, entry 1: ")
+    assert [(p.subject, p.kind, p.refused) for p in problems] == [(f"{manifest}, entry 1", "bad-row", True)]
+    assert problems[0].detail.startswith(f"cut {bad.id!r}: ")
     assert reason in problems[0].detail
 
 
@@ -133,7 +141,9 @@ def test_a_cut_that_cannot_be_used_is_refused_by_name_and_the_others_are_kept(
         ([1], "expected a lhotse MonoCut, found 'list'"),
         ({"id": "x"}, "found None"),
         ({"type": "MonoCut", "id": "x"}, "not a valid MonoCut"),
-        ({"type": "MonoCut", "id": "x", "start": "0", "duration": 1, "channel": 0}, "must be numbers"),
+        ({"type": "MonoCut", "id": "x", "start": "0", "duration": 1, "channel": 0}, "must be finite numbers"),
+        ({"type": "MonoCut", "id": "x", "start": math.nan, "duration": 1, "channel": 0}, "must be finite numbers"),
+        ({"type": "MonoCut", "id": None, "start": 0, "duration": 1, "channel": 0}, "id must be text, got None"),
         ({"type": "MonoCut", "id": "x", "start": 0, "duration": 1, "channel": 0, "sped": 1}, "sped"),
     ],
 )
@@ -142,8 +152,17 @@ def test_a_line_that_is_no_cut_is_named(tmp_path: Path, row: Any, reason: str) -
     manifest.write_text(json.dumps(row) + "\n")
     utterances, problems = read_manifest(manifest)
     assert utterances == []
-    assert problems[0].subject == ("x" if isinstance(row, dict) else "train.jsonl, entry 1")
+    assert problems[0].subject == f"{manifest}, entry 1"
     assert reason in problems[0].detail
+
+
+def test_ids_and_speakers_that_are_integers_are_taken_as_their_text(tmp_path: Path, recording: Recording) -> None:
+    manifest = save(tmp_path / "train.jsonl", cut(recording, supervision("s", 0, 1)))
+    row = json.loads(manifest.read_text())
+    row["id"], row["supervisions"][0]["speaker"] = 7, 19
+    manifest.write_text(json.dumps(row))
+    ((utterance,), problems) = read_manifest(manifest)
+    assert (utterance.id, utterance.speaker, problems) == ("7", "19", [])
 
 
 def test_broken_manifests_are_errors_that_name_the_file(tmp_path: Path) -> None:
@@ -175,6 +194,14 @@ def test_each_manifest_of_a_folder_is_a_part(tmp_path: Path, recording: Recordin
     assert [(u.id, u.part) for u in utterances] == [("test.jsonl-1", "test"), ("train.jsonl.gz-1", "train")]
     again, _ = cuts.read(options(tmp_path / "train.jsonl.gz", "--audio-root", tmp_path))
     assert [u.part for u in again] == ["train"]
+
+
+def test_hidden_files_of_a_folder_are_no_manifests(tmp_path: Path, recording: Recording) -> None:
+    save(tmp_path / "train.jsonl.gz", cut(recording, supervision("s", 0, 1)))
+    (tmp_path / ".verified.jsonl").write_text('{"key": "of an interrupted preparation"}\n')
+    (tmp_path / "._train.jsonl.gz").write_bytes(b"of macOS")
+    utterances, problems = cuts.read(options(tmp_path))
+    assert ([u.id for u in utterances], problems) == (["cut-1"], [])
 
 
 def test_two_manifests_of_one_name_and_a_folder_without_any_are_errors(tmp_path: Path, recording: Recording) -> None:

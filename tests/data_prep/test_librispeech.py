@@ -1,6 +1,8 @@
 """Reading a folder in LibriSpeech's layout, and downloading parts into one."""
 
 import argparse
+import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -81,6 +83,55 @@ def test_an_empty_transcript_stays_one(corpus):
     assert [u.text for u in utterances if u.id == "21-1-0008"] == [""]
 
 
+def test_linked_speakers_are_read_like_others_and_once(corpus, tmp_path):
+    plain, _ = read_folder(corpus.root, ["dev-a"])
+    (corpus.root / "dev-a" / "21").rename(tmp_path / "elsewhere")
+    (corpus.root / "dev-a" / "21").symlink_to(tmp_path / "elsewhere")
+    (corpus.root / "dev-a" / "circle").symlink_to(corpus.root / "dev-a")
+    assert read_folder(corpus.root, ["dev-a"]) == (plain, [])
+
+
+def test_a_speaker_that_cannot_be_read_is_an_error_that_names_the_folder(corpus, monkeypatch):
+    closed, scandir = corpus.root / "dev-a" / "21", os.scandir
+
+    def refuse(path):
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(closed))
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
+        with pytest.raises(InputError, match=f"cannot read the folder {closed}: Permission denied"):
+            read_folder(corpus.root, ["dev-a"])
+    shutil.rmtree(closed)
+    closed.symlink_to(corpus.root / "nowhere")
+    with pytest.raises(InputError, match=f"{closed} is a link that leads nowhere"):
+        read_folder(corpus.root, ["dev-a"])
+
+
+def test_files_that_macos_lays_beside_others_are_left_out(corpus):
+    plain = read_folder(corpus.root, ["dev-a"])
+    for path in list((corpus.root / "dev-a" / "21" / "1").iterdir()):
+        path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
+    assert read_folder(corpus.root, ["dev-a"]) == plain
+
+
+def test_transcripts_that_cannot_be_opened_are_named(corpus):
+    transcripts = corpus.root / "dev-a" / "21" / "1" / "21-1.trans.txt"
+    transcripts.unlink()
+    transcripts.symlink_to(corpus.root / "nowhere")
+    utterances, (problem,) = read_folder(corpus.root, ["dev-a"])
+    assert (problem.subject, problem.kind, problem.refused) == (str(transcripts), "unreadable-text", True)
+    assert [u.id for u in utterances if u.text is None] == ["21-1-0000", "21-1-0001"]
+
+
+def test_a_part_unpacked_one_folder_too_deep_is_not_taken_for_one_speaker(corpus):
+    (corpus.root / "dev-b").mkdir()
+    (corpus.root / "dev-a").rename(corpus.root / "dev-b" / "dev-b")
+    with pytest.raises(InputError, match=r"dev-b/dev-b/21/1 is 3 folders below the part .*a folder too deep\?"):
+        read_folder(corpus.root, ["dev-b"])
+
+
 def test_a_missing_part_is_named_with_those_there_and_where_to_get_it(corpus):
     with pytest.raises(InputError, match=r"no part 'dev-clean' \(parts there: dev-a, train-a\); --download fetches it"):
         read_folder(corpus.root, ["dev-clean"])
@@ -109,7 +160,7 @@ def test_without_parts_those_there_are_listed(corpus):
 
 
 def test_every_part_has_a_sum_and_a_resource():
-    assert set(OFFICIAL_UTTERANCES) | {"dev-clean-2"} == set(ARCHIVES)
+    assert set(OFFICIAL_UTTERANCES) == set(ARCHIVES)
     for name, (path, md5) in ARCHIVES.items():
         assert path in (f"12/{name}.tar.gz", f"31/{name}.tar.gz")
         assert len(bytes.fromhex(md5)) == 16
@@ -137,6 +188,52 @@ def test_a_part_is_fetched_checked_unpacked_and_read(published, server, tmp_path
     assert (tmp_path / "to" / "dev-clean-2.tar.gz").exists()
     librispeech.read(options)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["LibriSpeech", "libri"])
+def test_a_part_is_fetched_to_the_parts_that_are_there(published, server, corpus, tmp_path, name):
+    source = tmp_path / "corpora" / name
+    shutil.copytree(corpus.root, source, ignore=shutil.ignore_patterns("dev-clean-2"))
+    options = _options(source, ["train-a", "dev-clean-2"], download=True, base_url=server.url)
+    utterances, _ = librispeech.read(options)
+    assert {u.audio.relative_to(source).parts[0] for u in utterances} == {"train-a", "dev-clean-2"}
+    assert not (source / "LibriSpeech").exists()
+    assert len(read_folder(source, ["train-a"])[0]) == 12
+
+
+def test_a_part_that_a_former_version_put_one_folder_too_deep_does_not_hide_the_others(corpus):
+    (corpus.root / "LibriSpeech").mkdir()
+    (corpus.root / "dev-a").rename(corpus.root / "LibriSpeech" / "dev-a")
+    assert len(read_folder(corpus.root, ["train-a"])[0]) == 12
+
+
+def test_an_empty_folder_that_is_called_librispeech_gets_the_parts_themselves(published, server, tmp_path):
+    source = tmp_path / "to" / "LibriSpeech"
+    librispeech.read(_options(source, ["dev-clean-2"], download=True, base_url=server.url))
+    assert sorted(path.name for path in source.iterdir()) == ["dev-clean-2", "dev-clean-2.tar.gz"]
+
+
+def test_a_download_goes_on_where_it_broke_off_although_other_parts_have_come(published, server, tmp_path, answer):
+    options = _options(tmp_path / "to", ["dev-clean-2"], download=True, base_url=server.url)
+    server.script = [answer(cut=100), answer(status=404)]
+    with pytest.raises(InputError, match="404"):
+        librispeech.read(options)
+    (tmp_path / "to" / "LibriSpeech" / "train-clean-5").mkdir(parents=True)
+    librispeech.read(options)
+    assert server.requests[-1][1]["Range"] == "bytes=100-"
+    assert (tmp_path / "to" / "LibriSpeech" / "dev-clean-2" / "84").is_dir()
+
+
+def test_what_a_part_that_is_there_lacks_is_said(corpus, capsys):
+    corpus.add("dev-clean-2", "84", 0)
+    librispeech.read(_options(corpus.root, ["dev-clean-2", "dev-a"], download=True))
+    lines = capsys.readouterr().err.splitlines()
+    part = corpus.root / "dev-clean-2"
+    assert lines[0] == (
+        f"dev-clean-2: already in {corpus.root}, without 1088 of its 1089 utterances; "
+        f"move {part} away to fetch all of them"
+    )
+    assert lines[1] == f"dev-a: already in {corpus.root}"
 
 
 def test_archives_are_removed_on_request(published, server, tmp_path):

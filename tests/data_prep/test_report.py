@@ -116,7 +116,7 @@ def test_cuts_that_cannot_be_used_are_listed_and_change_the_exit_code(root: Path
     bare = MonoCut("bare", 0, 1, 0, recording=good.recording)
     CutSet.from_cuts([good, bare]).to_file(manifest)
     assert main([str(root), "-o", str(tmp_path / "out")]) == 1
-    assert "- bare: bad-row" in (tmp_path / "out" / "report.md").read_text()
+    assert f"- {manifest}, entry 2: bad-row, cut 'bare': " in (tmp_path / "out" / "report.md").read_text()
     CutSet.from_cuts([bare]).to_file(tmp_path / "only.jsonl")
     with pytest.raises(InputError, match="no cut can be used; the first: .*no supervision"):
         main([str(tmp_path / "only.jsonl"), "-o", str(tmp_path / "out")])

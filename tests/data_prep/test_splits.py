@@ -137,8 +137,17 @@ def test_speakers_are_read_from_a_file(tmp_path):
     assert parse_speakers(f"@{tmp_path / 'speakers.txt'}") == ("19", "26", "27")
 
 
+@pytest.mark.parametrize("lines", ["19\n26\n", "19\r\n26\r\n"])
+def test_a_file_of_speakers_may_begin_with_a_byte_order_mark_and_must_be_utf8(tmp_path, lines):
+    (tmp_path / "speakers.txt").write_bytes(lines.encode("utf-8-sig"))
+    assert parse_speakers(f"@{tmp_path / 'speakers.txt'}") == ("19", "26")
+    (tmp_path / "speakers.txt").write_bytes(lines.encode("utf-16"))
+    with pytest.raises(InputError, match=r"speakers\.txt, line 1, is UTF-16, and must be UTF-8"):
+        parse_speakers(f"@{tmp_path / 'speakers.txt'}")
+
+
 def test_a_file_of_speakers_that_is_missing_or_empty_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="cannot read the speakers in .*none"):
+    with pytest.raises(InputError, match="cannot read .*none"):
         parse_speakers(f"@{tmp_path / 'none'}")
     with pytest.raises(InputError, match="no speaker is named by ' , '"):
         parse_speakers(" , ")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,14 @@ def test_a_missing_transcript_is_told_from_an_empty_one(tmp_path: Path) -> None:
     rows = '{"audio": "a.wav", "text": null}\n{"audio": "b.wav", "text": ""}\n{"audio": "c.wav", "text": 42}\n'
     utterances, _ = read_table(write(tmp_path / "c.jsonl", rows))
     assert [u.text for u in utterances] == [None, "", "42"]
+
+
+def test_nan_is_an_empty_cell_as_pandas_writes_it_and_infinity_is_none(tmp_path: Path) -> None:
+    rows = '{"audio": "a.wav", "text": NaN, "speaker": NaN, "start": NaN}\n{"audio": "b.wav", "text": Infinity}\n'
+    path = write(tmp_path / "c.jsonl", rows)
+    utterances, problems = read_table(path)
+    assert utterances == [Utterance("a", tmp_path / "a.wav", None, None, "all")]
+    assert details(problems) == [f"{path}, line 2: 'text' must be text or a finite number, got inf"]
 
 
 def test_every_malformed_row_of_a_csv_is_named_by_the_line_it_begins_in(tmp_path: Path) -> None:
@@ -239,6 +248,25 @@ def test_linked_folders_are_read_once_even_in_a_circle(tmp_path: Path) -> None:
     (tmp_path / "corpus/linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "corpus/a/circle").symlink_to(tmp_path / "corpus")
     assert [u.id for u in read_folder(tmp_path / "corpus")[0]] == ["a-1", "linked-2"]
+
+
+def test_folders_that_cannot_be_read_are_errors_that_name_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    audio(tmp_path / "ann/1.wav")
+    audio(tmp_path / "bob/2.wav")
+    scandir = os.scandir
+
+    def refuse(path: Path | str) -> object:
+        if Path(path) == tmp_path / "bob":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
+        with pytest.raises(InputError, match=f"cannot read the folder {tmp_path}/bob: Permission denied"):
+            read_folder(tmp_path)
+    (tmp_path / "eve").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=f"{tmp_path}/eve is a link that leads nowhere"):
+        read_folder(tmp_path)
 
 
 def test_an_output_folder_within_the_corpus_is_not_read_as_part_of_it(tmp_path: Path) -> None:
