@@ -67,7 +67,7 @@ class Calibration:
             name: of the model, for messages.
 
         Raises:
-            InputError: the training failed; the message names its log. Or see `known`.
+            InputError: the training failed, and the message names its log; or it ended too early. Or see `known`.
         """
         known = self.known(content)
         if known is not None:
@@ -113,7 +113,18 @@ def _machine(cpu: str, threads: int) -> str:
 
 
 def _last_epoch(metrics: Path) -> float:
-    """Seconds of the last epoch of a run."""
-    with open(metrics, encoding="utf-8", newline="") as file:
-        ends = [float(row["seconds"]) for row in csv.DictReader(file)]
+    """Seconds of the last epoch of a run.
+
+    Raises:
+        InputError: it has not as many epochs as a measurement needs.
+    """
+    ends: list[float] = []
+    if metrics.is_file():
+        with open(metrics, encoding="utf-8", newline="") as file:
+            ends = [float(row["seconds"]) for row in csv.DictReader(file)]
+    if len(ends) < EPOCHS:
+        raise InputError(
+            f"{metrics} has {len(ends)} epoch(s), and the time of an epoch is that of the last of {EPOCHS}: an option "
+            "of the base ends trainings before, such as trainer.fast_dev_run"
+        )
     return ends[-1] - ends[-2]

@@ -15,6 +15,7 @@ from asr.report.compare import Comparison, as_text, compared
 from asr.report.runs import ScoredRun, read_runs
 from asr.sweep.calibration import Calibration
 from asr.sweep.description import Model, Sweep, read_sweep
+from asr.sweep.options import check_options
 from asr.sweep.plan import Planner, Variant, check_unchanged, write_config
 from asr.sweep.runs import Interruption, Processes, RunPlace, asr_command, locked
 from asr.sweep.table import plan_data, plan_text, times_text, trials_text
@@ -154,12 +155,12 @@ class Session:
         if place.finished:
             print(f"{counted} {place.name}: finished before", flush=True)
             return True
-        epochs = self.variant(slot.model, slot.trial).epochs
+        variant = self.variant(slot.model, slot.trial)
         write_config(place.config, self.content(slot), self.sweep.path)
         going_on = ["--ckpt_path", "last"] if place.resumable else []
-        print(f"{counted} {place.name}: {'continues' if going_on else 'begins'}, {epochs} epochs", flush=True)
+        print(f"{counted} {place.name}: {'continues' if going_on else 'begins'}, {variant.length}", flush=True)
         command = asr_command(self.launcher, "fit", "-c", str(place.config), *going_on)
-        code = self.processes.run(command, place.log, lock, lambda: _show(place, epochs))
+        code = self.processes.run(command, place.log, lock, lambda: _show(place, variant.epochs))
         print("\033[K" if sys.stdout.isatty() else "", end="")
         if code == 0 and place.finished:
             best = place.best()
@@ -218,6 +219,7 @@ class Session:
         Args:
             partly: whether it may be without some of the runs, which are named below it.
         """
+        waiting: dict[str, list[str]] = {}
         for name, split in scored(self.sweep):
             ready = [slot for slot in self.finals() if self.place(slot).finished and self.place(slot).tested(split)]
             missing = self._missing(ready)
@@ -227,7 +229,9 @@ class Session:
                 write_text(self.sweep.folder / f"comparison-{name}.txt", f"{text}\n")
                 print(f"\n{name}:\n{text}")
             elif said:
-                print(f"\n{name}: {said}")
+                waiting.setdefault(said, []).append(name)
+        for said, names in waiting.items():
+            print(f"\n{', '.join(names)}: {said}")
 
     def _missing(self, ready: Sequence[Slot]) -> list[str]:
         """Names of the runs that are to be compared and cannot be yet."""
@@ -263,7 +267,8 @@ def _show(place: RunPlace, epochs: int | None) -> None:
     if not (sys.stdout.isatty() and rows):
         return
     rate = f", dev WER {100 * float(rows[-1]['val_wer']):.1f} %" if rows[-1].get("val_wer") else ""
-    print(f"{place.name}: epoch {rows[-1]['epoch']}/{epochs}{rate}\033[K\r", end="", flush=True)
+    of_all = "" if epochs is None else f"/{epochs}"
+    print(f"{place.name}: epoch {rows[-1]['epoch']}{of_all}{rate}\033[K\r", end="", flush=True)
 
 
 def _say_failure(place: RunPlace, what: str, code: int) -> None:
@@ -297,6 +302,7 @@ def _run(session: Session, chosen: Sequence[Slot], only_plan: bool) -> int:
     sweep = session.sweep
     models = [model for model in sweep.models if any(slot.model == model for slot in chosen)]
     trials: list[int | None] = [*range(len(sweep.trials))] or [None]
+    check_options(sweep.base, sweep.base_file)
     check_splits(sweep)
     variants = [session.variant(model, trial) for model in models for trial in trials]
     session.check()

@@ -5,79 +5,21 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from asr.config import block_of, config_chain, construct, read_config, read_yaml
 from asr.errors import InputError
+from asr.sweep.match import Match
+from asr.sweep.options import check_base, flat
 
+LARGEST_SEED = 2**32 - 1
+"""That `asr fit` takes."""
 SAME_FOR_ALL = ("data", "seed", "run", "base", "ckpt_path", "init_from")
 """What no model and no trial may change: all train on the same batches of the same data, from scratch."""
 OF_A_MODEL = ("model.optimization", "training.ema_decay", "trainer.gradient_clip_val")
 """What a model may have of its own, said openly."""
 OF_A_TRIAL = (*OF_A_MODEL, "model.encoder.init_args")
 """What a tuning trial may try, on every model."""
-
-
-@dataclass(frozen=True)
-class Match:
-    """What all models of a sweep have in common.
-
-    Args:
-        parameters: trainable ones, with the CTC head.
-        multiply_adds_per_second: for a second of audio, as `asr models` counts them.
-        training_seconds: of a whole training, validations included, as run.json has it.
-        vary: what is solved for where `training_seconds` is given: the "epochs", or the "size".
-        tolerance: the greatest relative difference from what is asked for.
-        calibration_share: of an epoch's batches, by which the time of an epoch is measured.
-    """
-
-    parameters: float | None = None
-    multiply_adds_per_second: float | None = None
-    training_seconds: float | None = None
-    vary: Literal["epochs", "size"] = "epochs"
-    tolerance: float = 0.02
-    calibration_share: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("parameters", "multiply_adds_per_second", "training_seconds"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"match.{name} must be positive, got {value}")
-        for name in ("tolerance", "calibration_share"):
-            if not 0 < getattr(self, name) <= 1:
-                raise InputError(f"match.{name} must lie between 0 and 1, got {getattr(self, name)}")
-        by = [name for name in ("parameters", "multiply_adds_per_second") if getattr(self, name) is not None]
-        by += ["training_seconds (vary: size)"] if self.times_size else []
-        if len(by) > 1:
-            raise InputError(f"match solves for one size, and cannot meet {' and '.join(by)} by it: name one of them")
-        if self.vary == "size" and self.training_seconds is None:
-            raise InputError("match.vary 'size' is about training_seconds, which is not given")
-
-    @property
-    def times_size(self) -> bool:
-        """Whether sizes are solved for by time."""
-        return self.training_seconds is not None and self.vary == "size"
-
-    @property
-    def times_epochs(self) -> bool:
-        """Whether epochs are solved for by time."""
-        return self.training_seconds is not None and self.vary == "epochs"
-
-    @property
-    def solves_sizes(self) -> bool:
-        """Whether there is a size to be solved for."""
-        return bool(self.parameters or self.multiply_adds_per_second or self.times_size)
-
-    def __str__(self) -> str:
-        named = {
-            "parameters": self.parameters,
-            "multiply-adds/s": self.multiply_adds_per_second,
-            "seconds of training": self.training_seconds,
-        }
-        parts = [f"{value:,.0f} {name}" for name, value in named.items() if value is not None]
-        if not parts:
-            return "nothing is matched"
-        return f"matched in {' and '.join(parts)} within {100 * self.tolerance:g} %"
 
 
 @dataclass(frozen=True)
@@ -88,7 +30,7 @@ class Model:
         name: in the names of its runs.
         encoder: class_path and init_args, the solved ones to be put in.
         size: encoder option -> ratio, those that are solved for, which grow together; may be empty.
-        overrides: dotted option -> value, in which its training differs from that of the others.
+        overrides: whole name of an option -> value, in which its training differs from that of the others.
     """
 
     name: str
@@ -121,17 +63,19 @@ class Sweep:
     Args:
         path: of its file, for messages.
         base: the content of the configuration that all runs share.
+        base_file: its path, for messages.
         folder: of the runs.
         match: what is solved for.
         seeds: of each model; the first is that of the tuning trials too.
         splits: that each model is tested on in the end.
         models: in the order of the table.
-        trials: dotted option -> value, of each tuning trial; none if nothing is tuned.
+        trials: whole name of an option -> value, of each tuning trial; none if nothing is tuned.
         decoding: by beam search; None if runs are tested greedily alone.
     """
 
     path: Path
     base: dict[str, Any]
+    base_file: Path
     folder: Path
     match: Match
     seeds: tuple[int, ...]
@@ -176,26 +120,39 @@ def read_sweep(path: Path | str) -> Sweep:
     file = construct(_File, content, "", path)
     _check_list("seeds", file.seeds, path)
     _check_list("splits", file.splits, path)
+    _check_seeds(file.seeds, path)
     if not isinstance(file.models, dict):
         raise InputError(f"models of {path} must be a mapping of names, got {file.models!r}")
+    base_file = path.parent / file.base
     sweep = Sweep(
         path=path,
-        base=read_config(path.parent / file.base),
+        base=read_config(base_file),
+        base_file=base_file,
         folder=Path(file.folder),
         match=construct(Match, _mapping(file.match, "match", path), "match", path),
         seeds=file.seeds,
         splits=file.splits,
         models=tuple(_model(name, block, path) for name, block in file.models.items()),
-        trials=tuple(_trial(index, trial, path) for index, trial in enumerate(file.trials or [])),
+        trials=tuple(
+            _options(trial, OF_A_TRIAL, f"trials[{index}]", path) for index, trial in enumerate(file.trials or [])
+        ),
         decoding=_decoding(file.decoding, path),
     )
+    check_base(sweep.base, base_file, sweep.match, path)
     _check_sizes(sweep)
+    _check_trials(sweep)
     return sweep
 
 
 def _check_list(name: str, values: tuple[Any, ...], path: Path) -> None:
     if not values or len(set(values)) < len(values):
         raise InputError(f"{name} of {path} must be a list of different ones, got {list(values)}")
+
+
+def _check_seeds(seeds: tuple[int, ...], path: Path) -> None:
+    for seed in seeds:
+        if not 0 <= seed <= LARGEST_SEED:
+            raise InputError(f"seeds of {path} must lie between 0 and {LARGEST_SEED}, got {seed}")
 
 
 def _mapping(value: Any, place: str, path: Path) -> dict[str, Any]:
@@ -228,13 +185,11 @@ def _model(name: Any, content: Any, path: Path) -> Model:
         raise InputError(f"{place} of {path} needs a class_path, or a config that has one")
     class_path = block.class_path or encoder["class_path"]
     class_path = class_path if "." in class_path else f"asr.encoders.{class_path}"
-    overrides = _mapping(block.overrides, f"{place}.overrides", path)
-    _check_options(overrides, OF_A_MODEL, f"{place}.overrides", path)
     return Model(
         name=name,
         encoder={"class_path": class_path, "init_args": {**(encoder.get("init_args") or {}), **arguments}},
         size=_size(block.size, f"{place}.size", path),
-        overrides=overrides,
+        overrides=_options(block.overrides, OF_A_MODEL, f"{place}.overrides", path),
     )
 
 
@@ -269,9 +224,10 @@ def _positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
-def _trial(index: int, content: Any, path: Path) -> Mapping[str, Any]:
-    options = _mapping(content, f"trials[{index}]", path)
-    _check_options(options, OF_A_TRIAL, f"trials[{index}]", path)
+def _options(content: Any, allowed: tuple[str, ...], place: str, path: Path) -> dict[str, Any]:
+    """Whole name -> value, of options that may be set at this place."""
+    options = flat(_mapping(content, place, path))
+    _check_options(options, allowed, place, path)
     return options
 
 
@@ -284,14 +240,31 @@ def _check_options(options: Iterable[str], allowed: tuple[str, ...], place: str,
 
 
 def _check_sizes(sweep: Sweep) -> None:
-    """Refuse sizes that nothing solves for, and trials of options that are solved for."""
+    """Refuse sizes that nothing solves for."""
     for model in sweep.models:
         if model.size and not sweep.match.solves_sizes:
             raise InputError(
                 f"models.{model.name}.size of {sweep.path} is to be solved for, and match names neither parameters nor "
                 "multiply_adds_per_second, nor training_seconds with vary: size"
             )
-        for index, trial in enumerate(sweep.trials):
-            solved = [option for option in model.size if f"model.encoder.init_args.{option}" in trial]
-            if solved:
-                raise InputError(f"trials[{index}] of {sweep.path} sets {solved[0]}, which models.{model.name} solves")
+
+
+def _check_trials(sweep: Sweep) -> None:
+    """Refuse trials that are equal, or that set for a model what is solved for or what it has of its own."""
+    for index, trial in enumerate(sweep.trials):
+        first = sweep.trials.index(trial)
+        if first < index:
+            raise InputError(f"trials[{index}] of {sweep.path} is the same as trials[{first}]: {trial}")
+        for model in sweep.models:
+            _check_trial(trial, f"trials[{index}] of {sweep.path}", model)
+
+
+def _check_trial(trial: Mapping[str, Any], place: str, model: Model) -> None:
+    for option, value in trial.items():
+        if option.removeprefix("model.encoder.init_args.") in model.size:
+            raise InputError(f"{place} sets {option} to {value!r}, which models.{model.name} solves")
+        if option in model.overrides:
+            raise InputError(
+                f"{place} sets {option} to {value!r}, which models.{model.name}.overrides sets to "
+                f"{model.overrides[option]!r}; every model is trained with every trial: set it in one of the two"
+            )

@@ -9,12 +9,14 @@ from typing import Any
 
 import yaml
 
-from asr.config import block_of, check_blocks, construct, merge, read_yaml
+from asr.config import block_of, merge, read_yaml
 from asr.errors import InputError
 from asr.experiment import Experiment
 from asr.files import write_text
 from asr.report.models import ModelSummary, summary_of
-from asr.sweep.description import Match, Model, Sweep
+from asr.sweep.description import Model, Sweep
+from asr.sweep.match import Match
+from asr.sweep.options import DEFAULT_EPOCHS, ENDLESS, check_options
 from asr.sweep.sizes import sizes_at, solve, solve_measured
 
 Measure = Callable[[Mapping[str, Any], str], float | None]
@@ -25,9 +27,6 @@ ALIKE = (
     *("trainer.accelerator", "trainer.enable_progress_bar", "trainer.log_every_n_steps"),
 )
 """Options of a run that may change after it has begun: they change neither weights nor scores."""
-
-DEFAULT_EPOCHS = 30
-"""Of `asr fit`."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,9 @@ class Variant:
         sizes: what was solved for.
         summary: what it costs; None while it cannot be known.
         seconds_per_epoch: as measured; None if time is not matched or not measured yet.
-        epochs: of its training; None while they are not known.
-        overrides: dotted option -> value, in which it differs from the base.
+        epochs: of its training; None while they are not known, or where steps alone end it.
+        overrides: whole name of an option -> value, in which it differs from the base.
+        settled: whether nothing waits to be measured, so that it can be trained.
     """
 
     model: Model
@@ -53,11 +53,14 @@ class Variant:
     seconds_per_epoch: float | None
     epochs: int | None
     overrides: dict[str, Any]
+    settled: bool
 
     @property
-    def settled(self) -> bool:
-        """Whether sizes and epochs are known, so that it can be trained."""
-        return self.summary is not None and self.epochs is not None
+    def length(self) -> str:
+        """Of its training, in words."""
+        steps = block_of(self.content, "trainer").get("max_steps", ENDLESS)
+        epochs = [] if self.epochs is None else [f"{self.epochs} epochs"]
+        return " or ".join(epochs + ([] if steps == ENDLESS else [f"{steps} steps"]))
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,7 @@ class Planner:
         """Outputs of the CTC head: the tokens of the prepared corpus."""
         from asr.data.corpus import PreparedCorpus  # lhotse is slow to import
 
-        root = block_of(self.sweep.base, "data").get("root")
-        if not root:
-            raise InputError(f"the base of {self.sweep.path} names no data.root, whose tokens are the models' outputs")
-        return len(PreparedCorpus(root).tokenizer.tokens)
+        return len(PreparedCorpus(self.sweep.base["data"]["root"]).tokenizer.tokens)
 
     def variant(self, model: Model, trial: int | None) -> Variant:
         """Solve a model with the options of a trial.
@@ -94,28 +94,19 @@ class Planner:
         content["model"] = {**(content.get("model") or {}), "encoder": copy.deepcopy(model.encoder)}
         for option, value in overrides.items():
             content = merge(content, nested(option, value))
-        self._check(content, model)
+        check_options(content, self._place(model))
         sizes, seconds = self._solved(content, model)
         if sizes is None:
-            return Variant(model, trial, content, {}, None, None, None, overrides)
+            return Variant(model, trial, content, {}, None, None, None, overrides, settled=False)
         content = self._sized(content, sizes)
         summary = self._summary(content, model)
-        epochs: int | None = (content.get("trainer") or {}).get("max_epochs", DEFAULT_EPOCHS)
+        epochs: int | None = block_of(content, "trainer").get("max_epochs", DEFAULT_EPOCHS)
         if match.times_epochs:
             seconds = self.measure(content, model.name)
             epochs = None if seconds is None else self._epochs(seconds, model)
             content = merge(content, {"trainer": {"max_epochs": epochs}})
-        return Variant(model, trial, content, sizes, summary, seconds, epochs, overrides)
-
-    def _check(self, content: dict[str, Any], model: Model) -> None:
-        """Refuse options of the base and of overrides before any training is begun with them."""
-        from asr.data.augmentation import AugmentationConfig  # slow to import
-        from asr.recognizer import OptimizationConfig
-
-        path = self._place(model)
-        check_blocks(content, self.sweep.path)
-        construct(AugmentationConfig, block_of(content, "data.augmentation"), "data.augmentation", path)
-        construct(OptimizationConfig, block_of(content, "model.optimization"), "model.optimization", path)
+        settled = match.training_seconds is None or seconds is not None
+        return Variant(model, trial, content, sizes, summary, seconds, epochs, overrides, settled)
 
     def _place(self, model: Model) -> str:
         return f"{self.sweep.path} (models.{model.name})"
@@ -161,7 +152,7 @@ class Planner:
         self, content_at: Callable[[int], dict[str, Any]], content: dict[str, Any], model: Model, what: str
     ) -> tuple[dict[str, int] | None, float | None]:
         match = self.sweep.match
-        epochs = (content.get("trainer") or {}).get("max_epochs", DEFAULT_EPOCHS)
+        epochs = block_of(content, "trainer").get("max_epochs", DEFAULT_EPOCHS)
         assert match.training_seconds is not None
         target = match.training_seconds / epochs
         what = f"{what}: seconds an epoch"

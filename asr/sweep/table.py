@@ -5,7 +5,9 @@ from typing import Any
 
 from asr.config import block_of
 from asr.report.tables import UNKNOWN, plain_table
-from asr.sweep.description import Match, Sweep
+from asr.sweep.description import Sweep
+from asr.sweep.match import Match
+from asr.sweep.options import ENDLESS
 from asr.sweep.plan import Variant
 
 HEADINGS = ("model", "encoder", "solved", "parameters", "multiply-adds/s", "epochs", "s/epoch", "differs in")
@@ -20,9 +22,10 @@ def plan_text(sweep: Sweep, variants: Sequence[Variant]) -> str:
         "",
         f"seeds {', '.join(map(str, sweep.seeds))}; tested on {', '.join(sweep.splits)}",
     ]
-    if any(variant.summary is not None and not variant.settled for variant in variants) or not all(
-        variant.summary for variant in variants
-    ):
+    steps = block_of(sweep.base, "trainer").get("max_steps", ENDLESS)
+    if steps != ENDLESS:
+        lines.append(f"A training ends after {steps} steps (trainer.max_steps), if its epochs do not end it before.")
+    if not all(variant.settled for variant in variants):
         lines.append("The time of an epoch is measured when the sweep is run.")
     if block_of(sweep.base, "data").get("infeasible") == "drop":
         lines.append(

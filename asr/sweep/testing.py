@@ -1,11 +1,12 @@
 """What is still to be tested: each run greedily, and all seeds of a model by a beam search that was tuned on dev."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from asr.config import block_of
-from asr.decode.options import DECODER_FILE, read_decoder
+from asr.decode.options import read_decoder
 from asr.decode.outputs import Outputs, split_manifest
+from asr.decode.tuned import DECODER_FILE, tuned_for
 from asr.errors import InputError
 from asr.files import read_json
 from asr.sweep.description import Decoding, Sweep
@@ -27,12 +28,17 @@ def check_splits(sweep: Sweep) -> None:
     """Refuse to train what could not be tested in the end.
 
     Raises:
-        InputError: the prepared corpus has not all splits.
+        InputError: there is no prepared corpus, or it has not all splits.
     """
-    root = block_of(sweep.base, "data").get("root")
-    for split in sweep.splits if root else ():
+    root = Path(sweep.base["data"]["root"])
+    if not root.is_dir():
+        raise InputError(
+            f"data.root of {sweep.base_file}: there is no folder {root} with a prepared corpus; make it with "
+            "asr-prepare, or name another one there"
+        )
+    for split in sweep.splits:
         try:
-            split_manifest(Path(root), split)
+            split_manifest(root, split)
         except InputError as error:
             raise InputError(f"splits of {sweep.path}: {error}") from error
 
@@ -88,8 +94,11 @@ def _searched(place: RunPlace, split: str) -> bool:
     """Whether there are scores of the run's weights by its decoder, as both are now."""
     if not place.tested(beam_name(split)):
         return False
-    scores = read_json(Outputs.of(place.run, split, "beam").scores)
-    return bool(scores.get("decoding") == read_decoder(place.run / DECODER_FILE).to_record())
+    scores, config = read_json(Outputs.of(place.run, split, "beam").scores), place.run / DECODER_FILE
+    decoding = read_decoder(config)
+    if tuned_for(config, place.run, (scores.get("model") or {}).get("sha256")) is False:
+        decoding = replace(decoding, confidence=None)  # as `asr test` does
+    return bool(scores.get("decoding") == decoding.to_record())
 
 
 def _tuned(places: Sequence[RunPlace], decoding: Decoding) -> bool:

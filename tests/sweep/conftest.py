@@ -56,6 +56,22 @@ def write(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
 
 
 @pytest.fixture
+def change_base(content: dict[str, Any], tmp_path: Path) -> Callable[[str, Any], None]:
+    """Sets an option of the base of the description."""
+    file = tmp_path / "base.yaml"
+
+    def change(place: str, value: Any) -> None:
+        base = block = yaml.safe_load(file.read_text())
+        *blocks, name = place.split(".")
+        for key in blocks:
+            block = block.setdefault(key, {})
+        block[name] = value
+        file.write_text(yaml.safe_dump(base))
+
+    return change
+
+
+@pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Runs the commands of a sweep in this process, which takes a tenth of the time, and lists them."""
     ran: list[list[str]] = []

@@ -169,9 +169,11 @@ def test_seeds_are_compared_by_their_mean_in_folders_of_any_name(
     content: dict[str, Any], write: Write, commands: list[list[str]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     del content["models"]["gru"]
-    path = write(content | {"seeds": [0, 1], "folder": str(tmp_path / "runs, =1")})
+    path = write(content | {"seeds": [0, 1], "splits": ["dev", "test"], "folder": str(tmp_path / "runs, =1")})
     assert sweep(path, "--only", "lstm-seed0") == 0
-    assert "\ntest: missing from the comparison: lstm-seed1\n" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "\ndev, test: missing from the comparison: lstm-seed1\n" in said
+    assert said.count("missing") == 1
     assert sweep(path) == 0
     kept = (tmp_path / "runs, =1" / "comparison-test.txt").read_text()
     assert "lstm, mean of 2" in kept
@@ -206,6 +208,27 @@ def test_another_description_for_a_run_that_has_begun_is_refused_and_further_mod
     assert sweep(write(content)) == 1
     kept = tmp_path / "runs" / "configs" / "lstm-seed0.yaml"
     assert f"trainer.max_epochs is 3 by {tmp_path / 'sweep.yaml'} and 2 in {kept}" in capfd.readouterr().err
+    assert commands == []
+
+
+def test_another_description_is_refused_for_runs_that_steps_ended_too(
+    content: dict[str, Any],
+    write: Write,
+    change_base: Callable[[str, Any], None],
+    commands: list[list[str]],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    del content["models"]["gru"]
+    change_base("trainer.max_epochs", None)
+    change_base("trainer.max_steps", 2)
+    path = write(content)
+    assert sweep(path) == 0
+    assert "[1/1] lstm-seed0: begins, 2 steps\n" in capfd.readouterr().out
+    commands.clear()
+    change_base("model.optimization.learning_rate", 1e-4)
+    assert sweep(path) == 1
+    assert f"model.optimization.learning_rate is 0.0001 by {path} and 0.005 in " in capfd.readouterr().err
     assert commands == []
 
 

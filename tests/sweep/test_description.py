@@ -35,6 +35,8 @@ def changed(content: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
         ("modles", {}, "unknown option modles: {} .did you mean 'models'?"),
         ("seeds", [], "seeds of .* must be a list of different ones, got .."),
         ("seeds", [1, 1], "seeds of .* must be a list of different ones, got .1, 1."),
+        ("seeds", [0, -1], "seeds of .* must lie between 0 and 4294967295, got -1"),
+        ("seeds", [2**32], "seeds of .* must lie between 0 and 4294967295, got 4294967296"),
         ("seeds", ["x"], "seeds of .* must be an integer, got .'x'."),
         ("splits", ["test", "test"], "splits of .* must be a list of different ones"),
         ("match.parameters", -3, "match.parameters must be positive, got -3"),
@@ -55,7 +57,17 @@ def changed(content: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
         (
             "trials",
             [{"model.encoder.init_args.hidden_size": 3}],
-            r"trials\[0\] of .* sets hidden_size, which .* solves",
+            r"trials\[0\] of .*yaml sets model.encoder.init_args.hidden_size to 3, which models.lstm solves",
+        ),
+        (
+            "trials",
+            [{}, {"model.encoder.init_args": {"hidden_size": 3}}],
+            r"trials\[1\] of .*yaml sets model.encoder.init_args.hidden_size to 3, which models.lstm solves",
+        ),
+        (
+            "trials",
+            [{}, {"training.ema_decay": 0.9}, {"training": {"ema_decay": 0.9}}],
+            r"trials\[2\] of .*yaml is the same as trials\[1\]: {'training.ema_decay': 0.9}",
         ),
     ],
 )
@@ -79,6 +91,8 @@ def test_a_description_that_cannot_be_used_is_refused_with_its_option(
             "unknown option model.optimization.learning_rte",
         ),
         ("models.lstm.overrides", {"model.optimization.learning_rate": -1}, "learning_rate must be positive, got -1"),
+        ("models.lstm.overrides", {"training.ema_decay": "high"}, r"training.ema_decay of .*a number, got 'high'"),
+        ("models.lstm.overrides", {"trainer.gradient_clip_val": "abc"}, r"gradient_clip_val of .*lstm.*, got 'abc'"),
         ("match.parameters", 100, "parameters: 100 cannot be met within 10 %; the nearest are .* at size 1"),
     ],
 )
@@ -95,6 +109,25 @@ def test_a_model_that_cannot_be_made_is_refused_before_anything_is_trained(
     error = capfd.readouterr().err
     assert commands == []
     assert re.search(words, error), error
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [{"model.optimization.learning_rate": 4e-3}, {"model.optimization": {"learning_rate": 4e-3, "weight_decay": 0}}],
+)
+def test_a_trial_that_an_override_of_a_model_would_undo_is_refused(
+    content: dict[str, Any], write: Write, overrides: dict[str, Any]
+) -> None:
+    content["models"]["gru"]["overrides"] = overrides
+    content["trials"] = [{}, {"training.ema_decay": 0.9}]
+    assert len(read_sweep(write(content)).trials) == 2
+    content["trials"].append({"model.optimization": {"learning_rate": 1e-3}})
+    words = (
+        r"trials\[2\] of .*sweep.yaml sets model.optimization.learning_rate to 0.001, which models.gru.overrides sets "
+        "to 0.004; every model is trained with every trial"
+    )
+    with pytest.raises(InputError, match=words):
+        read_sweep(write(content))
 
 
 def test_a_model_without_size_must_meet_what_is_matched(

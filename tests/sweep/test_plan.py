@@ -15,6 +15,7 @@ from asr.model import CTCModel
 from asr.sweep.calibration import Calibration
 from asr.sweep.description import read_sweep
 from asr.sweep.plan import Planner, Variant, check_unchanged, write_config
+from asr.sweep.table import plan_text
 
 Write = Callable[[dict[str, Any]], Path]
 SWEEPS = Path(__file__).parents[2] / "configs" / "sweeps"
@@ -66,6 +67,21 @@ def test_times_that_are_not_to_be_measured_now_leave_the_plan_open(
     assert [variant.settled for variant in variants(write(content))] == [False, False]
 
 
+def test_a_training_that_steps_end_waits_for_no_measurement(
+    content: dict[str, Any], write: Write, change_base: Callable[[str, Any], None]
+) -> None:
+    change_base("trainer.max_steps", 40)
+    found = variants(write(content))
+    assert {(variant.settled, variant.length) for variant in found} == {(True, "2 epochs or 40 steps")}
+    change_base("trainer.max_epochs", None)
+    path = write(content)
+    found = variants(path)
+    assert {(variant.settled, variant.length) for variant in found} == {(True, "40 steps")}
+    text = plan_text(read_sweep(path), found)
+    assert "A training ends after 40 steps (trainer.max_steps)" in text
+    assert "measured" not in text
+
+
 def test_a_time_too_short_for_whole_epochs_is_refused(content: dict[str, Any], write: Write) -> None:
     content["match"] = {"parameters": 50_000, "training_seconds": 100}
     with pytest.raises(
@@ -94,14 +110,14 @@ def test_a_configuration_is_checked_against_the_one_a_run_began_with(tmp_path: P
         check_unchanged(kept, {**content, "seed": 1}, Path("s.yaml"))
 
 
-def calibration(tmp_path: Path, code: int = 0) -> tuple[Calibration, list[Path]]:
-    """One whose training writes two epochs of 7 and 4 seconds; and its configurations."""
+def calibration(tmp_path: Path, code: int = 0, epochs: int = 2) -> tuple[Calibration, list[Path]]:
+    """One whose training writes two epochs of 7 and 4 seconds, or fewer; and its configurations."""
     trained: list[Path] = []
 
     def train(config: Path, log: Path) -> int:
         trained.append(config)
         run = tmp_path / "calibration" / config.stem
-        write_text(run / "metrics.csv", "epoch,seconds\n1,7.0\n2,11.0\n")
+        write_text(run / "metrics.csv", "\n".join(["epoch,seconds", "1,7.0", "2,11.0"][: 1 + epochs]))
         return code
 
     return Calibration(tmp_path, 0.5, train), trained
@@ -142,6 +158,14 @@ def test_times_of_another_machine_are_not_taken_for_those_of_this_one(tmp_path: 
 def test_a_measurement_that_fails_names_its_log_and_is_not_kept(tmp_path: Path) -> None:
     timed, _ = calibration(tmp_path, code=1)
     with pytest.raises(InputError, match=r"x: the time of an epoch could not be measured, .* see .*calibration-x-"):
+        timed.measure({"model": {"encoder": {}}}, "x")
+    assert timed.known({"model": {"encoder": {}}}) is None
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_measurement_that_ends_too_early_is_refused(tmp_path: Path, epochs: int) -> None:
+    timed, _ = calibration(tmp_path, epochs=epochs)
+    with pytest.raises(InputError, match=rf"metrics.csv has {epochs} epoch.s., and .* of the last of 2"):
         timed.measure({"model": {"encoder": {}}}, "x")
     assert timed.known({"model": {"encoder": {}}}) is None
 

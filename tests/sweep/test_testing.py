@@ -56,6 +56,21 @@ def test_a_split_that_the_corpus_has_not_is_refused_before_training(
     assert commands == []
 
 
+def test_a_corpus_that_is_not_prepared_is_told_with_what_to_do_in_a_sweep(
+    content: dict[str, Any],
+    write: Write,
+    change_base: Callable[[str, Any], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    change_base("data.root", str(tmp_path / "nowhere"))
+    assert main(["sweep", str(write(content)), "--plan"]) == 1
+    error = capsys.readouterr().err
+    assert f"data.root of {tmp_path / 'base.yaml'}: there is no folder {tmp_path / 'nowhere'}" in error
+    assert "asr-prepare" in error
+    assert "--root" not in error
+
+
 def test_another_language_model_or_number_of_trials_is_tuned_and_tested_anew(
     content: dict[str, Any], write: Write, commands: list[list[str]], model: Path, tmp_path: Path
 ) -> None:
@@ -146,3 +161,18 @@ def test_a_decoding_that_cannot_be_is_refused(
         decoding = decoding | {"lm": decoding["lm"].format(model=model)}
     with pytest.raises(InputError, match=message):
         read_sweep(write(content | {"decoding": decoding}))
+
+
+def test_scores_without_the_calibration_of_other_weights_are_not_made_again(
+    content: dict[str, Any], write: Write, commands: list[list[str]], model: Path, tmp_path: Path
+) -> None:
+    path = write(content | {"decoding": {"lm": str(model), "trials": 1}})
+    assert main(["sweep", str(path), "--only", "gru"]) == 0
+    decoder = tmp_path / "runs" / "gru-seed0" / "decoder.json"  # as if the run was trained further after tuning
+    record = read_json(decoder)
+    options = record["options"] | {"confidence": {"bias": 0.1, "share": 0.5, "posterior": 0.2}}
+    write_json(decoder, record | {"options": options, "tuned_on": record["tuned_on"] | {"model_sha256": "0" * 64}})
+    for _ in range(2):
+        commands.clear()
+        assert main(["sweep", str(path), "--only", "gru"]) == 0
+    assert commands == []
