@@ -1,5 +1,6 @@
 """Configuration files: an experiment names its `base` and changes one block of it."""
 
+import contextlib
 import difflib
 import math
 import types
@@ -113,6 +114,19 @@ def typed_options(
     return typed
 
 
+def typed_where_possible(fields: Mapping[str, Any], types_of: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as the types that they should have, and as they are where they cannot have them.
+
+    >>> typed_where_possible({"dropout": "1e-1", "num_layers": "many"}, {"dropout": float, "num_layers": int})
+    {'dropout': 0.1, 'num_layers': 'many'}
+    """
+    typed = dict(fields)
+    for name, value in fields.items():
+        with contextlib.suppress(TypeError):
+            typed[name] = _typed(value, types_of[name])
+    return typed
+
+
 def _typed(value: Any, expected: Any) -> Any:
     """A value as the type it should have; `TypeError` says in words what was expected."""
     kind, of = typing.get_origin(expected), typing.get_args(expected)
@@ -220,6 +234,21 @@ def merge(under: Any, over: Any) -> Any:
         return under  # a block whose lines are all commented out
     if not (isinstance(under, dict) and isinstance(over, dict)):
         return over
-    if "class_path" in over and over["class_path"] != under.get("class_path"):
+    if "class_path" in over and _class_of(over) != _class_of(under):
         return over
     return {**under, **{key: merge(under.get(key), value) for key, value in over.items()}}
+
+
+def full_class_path(class_path: str) -> str:
+    """The one name of an encoder's class that is used here, however it was written.
+
+    >>> full_class_path("GridLSTMEncoder"), full_class_path("asr.encoders.grid_lstm.GridLSTMEncoder")
+    ('asr.encoders.GridLSTMEncoder', 'asr.encoders.GridLSTMEncoder')
+    """
+    module, _, name = class_path.rpartition(".")
+    here = not module or f"{module}.".startswith("asr.encoders.")
+    return f"asr.encoders.{name}" if here else class_path
+
+
+def _class_of(block: Mapping[str, Any]) -> str:
+    return full_class_path(str(block.get("class_path")))

@@ -1,12 +1,13 @@
 """What commands beside `asr fit` take from its configurations: features, augmentation, the encoder."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import torch
 
-from asr.config import block_of, construct, read_config, typed_options
+from asr.config import block_of, construct, full_class_path, read_config, typed_options, typed_where_possible
 from asr.data.features import FeatureConfig
 from asr.encoders.contract import Encoder
 from asr.errors import InputError
@@ -67,14 +68,15 @@ class Experiment:
         name = block.get("class_path")
         if not isinstance(name, str):
             raise InputError(f"model.encoder of {self.path} has no class_path: {block!r}")
-        name = name if "." in name else f"asr.encoders.{name}"
+        name = full_class_path(name)
         arguments = {**(block.get("init_args") or {}), "num_features": num_features}
+        types_of = {**dict.fromkeys(arguments, Any), **_argument_types(name)}
         try:
             with torch.device("meta"):
-                encoder = build_encoder(name, arguments)
+                encoder = build_encoder(name, typed_where_possible(arguments, types_of))
         except (ValueError, TypeError, RuntimeError) as error:  # InputErrors, and what torch says of odd sizes
             raise InputError(f"model.encoder of {self.path}: {' '.join(str(error).split())}") from error
-        types_of = {**dict.fromkeys(arguments, Any), **get_type_hints(type(encoder).__init__)}
+        # After the encoder, which knows the limits of its options and has more to say of a wrong one.
         typed_options(arguments, types_of, "model.encoder.init_args", self.path)
         return encoder
 
@@ -86,3 +88,10 @@ def read_experiment(path: Path | str) -> Experiment:
         InputError: see `asr.config.read_config`.
     """
     return Experiment(read_config(path), path)
+
+
+def _argument_types(class_path: str) -> dict[str, Any]:
+    """Argument -> type, of a class that is imported already; of another, which `build_encoder` refuses, nothing."""
+    module, _, name = class_path.rpartition(".")
+    encoder_class = getattr(sys.modules.get(module), name, None)
+    return get_type_hints(encoder_class.__init__) if isinstance(encoder_class, type) else {}

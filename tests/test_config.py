@@ -30,6 +30,15 @@ def test_an_encoder_of_another_class_replaces_the_one_of_the_base(tmp_path: Path
     assert read_config(same)["model"]["encoder"] == {"class_path": "A", "init_args": {"x": 1, "y": 2}}
 
 
+@pytest.mark.parametrize("name", ["GridLSTMEncoder", "asr.encoders.grid_lstm.GridLSTMEncoder"])
+def test_an_encoder_of_the_same_class_by_another_name_changes_the_one_of_the_base(tmp_path: Path, name: str) -> None:
+    encoder = "class_path: asr.encoders.GridLSTMEncoder, init_args: {hidden_size: 1, num_layers: 1}"
+    write(tmp_path / "base.yaml", f"model: {{encoder: {{{encoder}}}}}\n")
+    changed = f"base: base.yaml\nmodel: {{encoder: {{class_path: {name}, init_args: {{hidden_size: 2}}}}}}\n"
+    merged = read_config(write(tmp_path / "a.yaml", changed))["model"]["encoder"]
+    assert merged["init_args"] == {"hidden_size": 2, "num_layers": 1}
+
+
 def test_the_chain_begins_with_the_outermost_base(tmp_path: Path) -> None:
     a = write(tmp_path / "a.yaml", "seed: 1\n")
     b = write(tmp_path / "b.yaml", "base: a.yaml\n")

@@ -85,7 +85,7 @@ def check_options(content: dict[str, Any], path: Path | str) -> None:
         InputError: naming option, value and file.
     """
     from asr.recognizer import OptimizationConfig  # Lightning is slow to import
-    from asr.training.command import Trainer
+    from asr.training.trainer import Trainer
 
     check_blocks(content, Path(path))
     construct(OptimizationConfig, block_of(content, "model.optimization"), "model.optimization", path)

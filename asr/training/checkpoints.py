@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,13 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from asr.errors import InputError
 from asr.files import atomic_writer
+
+BEST = "best.ckpt"
+LAST = "last.ckpt"
 
 
 class Interrupted(Exception):
@@ -72,6 +77,18 @@ class WholeCheckpoints(TorchCheckpointIO):
             file.write(content.getbuffer())
 
 
+def copy_best(checkpoint: Path, folder: Path) -> None:
+    """Bring the best checkpoint of a run, which lies beside the one that is continued, along into another folder.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    best = checkpoint.with_name(BEST)
+    if best.is_file():
+        with open(best, "rb") as source, atomic_writer(folder / BEST) as file:
+            shutil.copyfileobj(source, file)
+
+
 class RunCheckpoints(Checkpoint):
     """Keeps `best.ckpt` (lowest `monitor`) and `last.ckpt` in `folder`, and makes interruptions harmless.
 
@@ -96,12 +113,12 @@ class RunCheckpoints(Checkpoint):
     @property
     def last_path(self) -> Path:
         """Where the newest checkpoint is."""
-        return self.folder / "last.ckpt"
+        return self.folder / LAST
 
     @property
     def best_path(self) -> Path:
         """Where the best checkpoint is."""
-        return self.folder / "best.ckpt"
+        return self.folder / BEST
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_epoch": self.best_epoch}
@@ -111,6 +128,7 @@ class RunCheckpoints(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_step = trainer.global_step
+        self._forget_missing(trainer)
 
         def notify(signum: int) -> None:
             print(
@@ -120,6 +138,12 @@ class RunCheckpoints(Checkpoint):
             )
 
         self._flag.install(notify)
+
+    def _forget_missing(self, trainer: Trainer) -> None:
+        """Without best.ckpt the next epoch is the best, and is kept; all processes go by what the first one sees."""
+        if self.best is not None and not trainer.strategy.broadcast(self.best_path.is_file()):
+            rank_zero_info(f"{self.best_path} is missing: the next epoch that is validated counts as the best so far")
+            self.best, self.best_epoch = None, -1
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._flag.restore()

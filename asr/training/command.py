@@ -18,31 +18,25 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
-from asr.config import config_chain
 from asr.cpu import flushed_denormals, keep_freed_memory
 from asr.data.datamodule import SpeechDataModule
 from asr.errors import InputError
 from asr.model import load_model
 from asr.recognizer import Recognizer
+from asr.training.arguments import flags_of, with_merged_files
 from asr.training.callbacks import DataWait, EpochLine, EpochLoss, LargestBatchFirst, ProgressBar, RunRecord
-from asr.training.checkpoints import Interrupted, RunCheckpoints, WholeCheckpoints
+from asr.training.checkpoints import Interrupted, RunCheckpoints, WholeCheckpoints, copy_best
 from asr.training.event_log import EventLog, QuietWriters
 from asr.training.failures import SharedFailure
 from asr.training.parser import FitParser, HelpAll
 from asr.training.pictures import PosteriorPictures
 from asr.training.resume import Resumed, check_consistency, check_description, read_resumed
 from asr.training.run_folder import RunFolder
+from asr.training.trainer import TRAINER_DEFAULTS, make_trainer, unusable
 from asr.training.warm_start import warm_start
 
-TRAINER_DEFAULTS: dict[str, Any] = {
-    "max_epochs": 30,
-    "gradient_clip_val": 1.0,
-    "num_sanity_val_steps": 0,
-    "log_every_n_steps": 10,
-    "enable_model_summary": False,
-    "reload_dataloaders_every_n_epochs": 1,  # the plan of batches is a function of the epoch
-    "use_distributed_sampler": False,  # the plan is divided over processes by the datamodule
-}
+LARGEST_SEED = 2**32 - 1
+"""Of numpy's generators, which Lightning seeds."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +102,12 @@ class FitCLI(LightningCLI):
         self.folder: RunFolder | None = None
         self.resumed: Resumed | None = None
         self.failure = SharedFailure()
+        self._flags = flags_of(arguments)
         with _own_arguments():
             super().__init__(
                 Recognizer,
                 SpeechDataModule,
-                args=_expand_bases(arguments),
+                args=with_merged_files(arguments),
                 run=False,
                 save_config_callback=None,
                 seed_everything_default=False,
@@ -120,7 +115,12 @@ class FitCLI(LightningCLI):
                 auto_configure_optimizers=False,
                 parser_class=FitParser,
                 load_from_checkpoint_support=False,
-                parser_kwargs={"prog": "asr fit", "description": "Train a recogniser.", "exit_on_error": True},
+                parser_kwargs={
+                    "prog": "asr fit",
+                    "description": "Train a recogniser.",
+                    "exit_on_error": True,
+                    "allow_abbrev": False,  # of --config, say, whose file would be read without its bases
+                },
             )
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -146,10 +146,28 @@ class FitCLI(LightningCLI):
         parser.link_arguments("data", "model.normalizer", lambda data: data.normalizer, apply_on="instantiate")
 
     def _set_seed(self) -> None:
+        if not 0 <= self.config.seed <= LARGEST_SEED:
+            raise InputError(f"seed must lie between 0 and {LARGEST_SEED}, got {self.config.seed}")
         seed_everything(self.config.seed, workers=False, verbose=False)
 
     def before_instantiate_classes(self) -> None:
         self.config.base = None  # its options are all here: the configuration that is kept stands alone
+        if self.config.ckpt_path is not None and self.config.init_from is not None:
+            self._choose_start()
+
+    def _choose_start(self) -> None:
+        """Of a checkpoint to continue and weights to begin with, take what the command line names.
+
+        Where files alone name them, the run is continued; the configuration goes on saying how it began.
+
+        Raises:
+            InputError: the command line names both.
+        """
+        on_command_line = self._flags & {"--ckpt_path", "--init_from"}
+        if len(on_command_line) == 2:
+            raise InputError("--ckpt_path continues a run and --init_from begins one: give one of them")
+        if on_command_line == {"--init_from"}:
+            self.config.ckpt_path = None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self.folder = RunFolder(Path(self.config.run))
@@ -167,13 +185,7 @@ class FitCLI(LightningCLI):
             config["logger"] = EventLog(str(self.folder.path))
         if config.get("default_root_dir") is None:
             config["default_root_dir"] = str(self.folder.path)
-        for name in ("max_steps", "max_epochs"):
-            if config.get(name) == 0:
-                raise InputError(f"trainer.{name} is 0, with which nothing is trained")
-        try:
-            trainer = Trainer(**config, **kwargs)
-        except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-            raise InputError(f"these --trainer options cannot be used: {error}") from error
+        trainer = make_trainer({**config, **kwargs})
         # With max_steps, Lightning takes the epoch at whose end a checkpoint was written for unfinished.
         trainer.fit_loop._iteration_based_training = lambda: False
         return trainer
@@ -204,13 +216,11 @@ class FitCLI(LightningCLI):
         """The checkpoint to continue from, or None for a new run.
 
         Raises:
-            InputError: there is none where `--ckpt_path` points, or `--init_from` is given as well.
+            InputError: there is none where `--ckpt_path` points.
         """
         wanted = self.config.ckpt_path
         if wanted is None:
             return None
-        if self.config.init_from is not None:
-            raise InputError("--ckpt_path continues a run and --init_from begins one: give one of them")
         path = Path(self.config.run) / "checkpoints" / "last.ckpt" if wanted == "last" else Path(wanted)
         if not path.is_file():
             hint = f"; there is nothing to resume in {self.config.run}" if wanted == "last" else ""
@@ -218,20 +228,37 @@ class FitCLI(LightningCLI):
         return path
 
     def train(self) -> None:
-        """Run the training, in a folder that belongs to it alone."""
+        """Run the training, in a folder that belongs to it alone.
+
+        Raises:
+            InputError: the folder cannot be had, or nothing was trained.
+        """
         folder, resumed = self.folder, self.resumed
         assert folder is not None
-        if self.config.init_from is not None:
+        if self.config.init_from is not None and resumed is None:
             report = warm_start(self.model.model, self.model.tokenizer.tokens, load_model(self.config.init_from))
             rank_zero_info(f"warm start from {self.config.init_from}\n{report}")
-        with folder.claimed(new=resumed is None), engines_told():
+        new = resumed is None or not folder.holds(resumed.path)
+        with folder.claimed(new), engines_told():
             if rank_zero_only.rank == 0:
                 folder.write_config(self.parser.dump(self.config, skip_none=False))
+                if new and resumed is not None:
+                    copy_best(resumed.path, folder.path / "checkpoints")
             if resumed is not None:
                 rank_zero_info(f"continuing from {resumed.path}, step {resumed.step}")
             self._fit(None if resumed is None else resumed.path)
-            if resumed is not None and self.trainer.global_step == resumed.step:
-                rank_zero_info(f"{resumed.path} is of a finished training: nothing was left to do")
+            self._check_progress(new)
+
+    def _check_progress(self, new: bool) -> None:
+        """Say that no step was trained; in a folder that is `new` to this training, that is an error."""
+        if self.trainer.global_step > (0 if self.resumed is None else self.resumed.step):
+            return
+        reason = "with these --trainer options, nothing was trained: the training ended before its first step"
+        if self.resumed is not None:
+            reason = f"{self.resumed.path} is of a finished training: nothing was left to do"
+        if new:
+            raise InputError(reason)
+        rank_zero_info(reason)
 
     def _fit(self, checkpoint: Path | None) -> None:
         """Train; where another process failed, for its reason."""
@@ -243,6 +270,10 @@ class FitCLI(LightningCLI):
                 raise SystemExit(1) from error
             if self.failure.reason is not None:
                 raise InputError(self.failure.reason) from error
+            if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from error  # before the first step, when Lightning makes exit(1) of it
+            if isinstance(error, MisconfigurationException):
+                raise unusable(error) from error
             raise
 
 
@@ -274,25 +305,6 @@ def plain_options(cli: FitCLI) -> dict[str, Any]:
 
 def _as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _expand_bases(arguments: Sequence[str]) -> list[str]:
-    """Put the bases of every `-c FILE` before it."""
-    expanded: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
-        flag, equals, value = argument.partition("=")
-        if flag == "--base":
-            raise InputError("--base belongs into a configuration file; on the command line, give two with -c")
-        if flag not in ("-c", "--config"):
-            expanded.append(argument)
-            continue
-        file = value if equals else next(rest, None)
-        if file is None:
-            raise InputError(f"{argument} needs a file")
-        for part in config_chain(file):
-            expanded += ["--config", str(part)]
-    return expanded
 
 
 @contextlib.contextmanager

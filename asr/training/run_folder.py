@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ class RunFolder:
     def begin(self) -> None:
         """Note that training has begun: from here on the folder belongs to this run, however it ends."""
         self._begun = True
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file belongs to the run that has the folder now: it lies there, and not in an earlier run."""
+        return _lies_in(path, self.path) and not _lies_in(path, self.path / EARLIER)
 
     @contextlib.contextmanager
     def claimed(self, new: bool) -> Iterator[None]:
@@ -94,3 +99,9 @@ class RunFolder:
     def write_config(self, text: str) -> None:
         """Keep the whole configuration as config.yaml."""
         write_text(self.path / "config.yaml", text)
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path leads through a folder, by whatever name; a link in the folder is of it, whatever it points to."""
+    parents = Path(os.path.abspath(path)).parents
+    return folder.is_dir() and any(parent.exists() and parent.samefile(folder) for parent in parents)

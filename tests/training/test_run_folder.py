@@ -28,6 +28,26 @@ def test_a_resumed_run_stays_where_it_is(tmp_path: Path) -> None:
         assert (folder.path / "config.yaml").read_text() == "first"
 
 
+@pytest.mark.parametrize(
+    ("path", "held"),
+    [
+        ("run/checkpoints/last.ckpt", True),
+        ("run/copy.ckpt", True),
+        ("link/checkpoints/last.ckpt", True),
+        ("run/earlier/1/checkpoints/last.ckpt", False),
+        ("other/checkpoints/last.ckpt", False),
+        ("run/../other/checkpoints/last.ckpt", False),
+        ("nowhere/last.ckpt", False),
+    ],
+)
+def test_a_folder_holds_what_lies_in_it_and_is_not_of_an_earlier_run(tmp_path: Path, path: str, held: bool) -> None:
+    for folder in ("run/checkpoints", "run/earlier/1/checkpoints", "other/checkpoints"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    assert RunFolder(tmp_path / "run").holds(tmp_path / path) is held
+    assert not RunFolder(tmp_path / "new").holds(tmp_path / path)
+
+
 def content(folder: RunFolder) -> dict[str, str]:
     files = [path for path in folder.path.rglob("*") if path.is_file() and path.name != ".lock"]
     return {str(path.relative_to(folder.path)): path.read_text() for path in files}
