@@ -254,7 +254,7 @@ def _read(module: ModuleType, options: argparse.Namespace) -> tuple[list[Utteran
     utterances, problems = [], [*found]
     for utterance in listed:
         if wrong := _unwritable(utterance):
-            problems.append(Problem(str(utterance.audio), "unwritable", wrong, refused=True))
+            problems.append(Problem(str(utterance.audio), "unwritable", wrong, refused=True, utterance=utterance.id))
         else:
             utterances.append(utterance)
     escaped = [dataclasses.replace(p, subject=_escaped(p.subject), detail=_escaped(p.detail)) for p in problems]

@@ -110,14 +110,17 @@ def read_manifest(manifest: Path, audio_root: Path | None = None) -> tuple[list[
     utterances: list[Utterance] = []
     problems: list[Problem] = []
     for number, row in enumerate(read_jsonl(manifest), start=1):
-        called = f"cut {row['id']!r}: " if isinstance(row, dict) and "id" in row else ""
+        named = isinstance(row, dict) and "id" in row
+        called = f"cut {row['id']!r}: " if named else ""
         try:
             cut = _parse(row)
             audio = (audio_root or manifest.parent) / _audio(cut)
             utterances += _utterances(cut, audio, part)
             problems += _overlaps(cut)
         except InputError as error:
-            problems.append(Problem(f"{manifest}, entry {number}", "bad-row", f"{called}{error}", refused=True))
+            place = f"{manifest}, entry {number}"
+            name = str(row["id"]) if named else None
+            problems.append(Problem(place, "bad-row", f"{called}{error}", refused=True, utterance=name))
     if not utterances and not problems:
         raise InputError(f"{manifest} holds no cuts")
     return utterances, problems

@@ -46,8 +46,8 @@ class ListedIds:
             InputError: an id is neither an utterance's nor that of one that is refused, or none is of one of `parts`.
         """
         kept = [utterance for utterance in utterances if utterance.id in self.ids]
-        wrong = [problem for problem in problems if not problem.refused or problem.subject in self.ids]
-        known = {utterance.id for utterance in kept} | {problem.subject for problem in wrong}
+        wrong = [problem for problem in problems if not problem.refused or self.ids & _names(problem)]
+        known = {utterance.id for utterance in kept}.union(*map(_names, wrong))
         if missing := sorted(self.ids - known):
             raise InputError(
                 f"--ids: {len(missing)} of the {len(self.ids)} ids in {self.file} are not in the parts to prepare, "
@@ -56,3 +56,7 @@ class ListedIds:
         if empty := sorted({u.part for u in utterances}.intersection(parts) - {u.part for u in kept}):
             raise InputError(f"--ids: no utterance of part {empty[0]!r} is in {self.file}; leave the part out")
         return kept, wrong
+
+
+def _names(problem: Problem) -> set[str | None]:
+    return {problem.subject, problem.utterance}

@@ -44,6 +44,7 @@ class Problem:
         detail: one sentence with the value, the limit and the file.
         refused: whether the utterance is left out because of it.
         value: what was measured, where the kind has a value; None elsewhere.
+        utterance: the id that the utterance would have, where the subject is another; None elsewhere.
     """
 
     subject: str
@@ -51,3 +52,4 @@ class Problem:
     detail: str
     refused: bool
     value: float | None = None
+    utterance: str | None = None

@@ -171,6 +171,8 @@ _UNTOLD = 2**63 - 1
 _CHUNK_SIZE = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: ([0-9]+) \(should be ([0-9]+)\)", re.MULTILINE)
 _UNKNOWN_SIZE = 0x7FFFF000
 """Programs that write to a pipe put this, or more, for a size they do not know."""
+_TAGS = (b"ID3", b"TAG")
+"""How tags begin that some programs put behind the last chunk of a WAV file."""
 _MP3_SLACK = 4 * 1152
 """Samples in MP3 frames that are no audio: a header's, and what encoders put before and behind it."""
 _CHUNK_NAME = re.compile(rb"[0-9A-Za-z_ .-]{4}")
@@ -208,8 +210,8 @@ def _what_follows(path: Path, file: soundfile.SoundFile) -> str | None:
 def _bytes_behind_chunks(path: Path) -> int:
     """Bytes of a WAV file from where a chunk should begin and none does; 0 if there is nothing but zeros.
 
-    Samples are there if a program did not update the size of the data. A last chunk that is cut off is one all the
-    same, as is data of unknown size.
+    Samples are there if a program did not update the size of the data; a tag is none. A last chunk that is cut off is
+    one all the same, as is data of unknown size.
     """
     with open(path, "rb") as raw:
         if raw.read(4) != b"RIFF":  # its numbers are written in another way
@@ -220,7 +222,7 @@ def _bytes_behind_chunks(path: Path) -> int:
             if not _CHUNK_NAME.fullmatch(name):
                 raw.seek(at)
                 rest = raw.read()
-                return len(rest) if rest.strip(b"\0") else 0
+                return len(rest) if rest.strip(b"\0") and not rest.startswith(_TAGS) else 0
             at = raw.seek(at + 8 + size)
             if size % 2 and raw.read(1) == b"\0":  # which some programs forget
                 at += 1

@@ -30,7 +30,7 @@ from asr.training.event_log import EventLog, QuietWriters
 from asr.training.failures import SharedFailure
 from asr.training.parser import FitParser, HelpAll
 from asr.training.pictures import PosteriorPictures
-from asr.training.resume import Resumed, check_consistency, check_description, read_resumed
+from asr.training.resume import Resumed, check_consistency, check_description, check_weight_decay, read_resumed
 from asr.training.run_folder import RunFolder
 from asr.training.trainer import TRAINER_DEFAULTS, make_trainer, unusable
 from asr.training.warm_start import warm_start
@@ -177,6 +177,7 @@ class FitCLI(LightningCLI):
             self.resumed = resumed = read_resumed(path)
             check_consistency(resumed.options, options, path)
             check_description(resumed.description, self.model.description.to_dict(), path)
+            check_weight_decay(resumed.groups, self.model, path)
         callbacks = self.callbacks(options)
         config = dict(self.config_init.trainer)
         config["callbacks"] = [*_as_list(config.get("callbacks")), *callbacks]

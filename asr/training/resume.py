@@ -1,10 +1,14 @@
 """Continuing a run: which options may change, and which would make it another run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from asr.errors import InputError
 from asr.model import read_checkpoint
+from asr.recognizer import divide_by_weight_decay
 from asr.training.callbacks import OPTIONS
 
 MAY_CHANGE = (
@@ -48,12 +52,21 @@ NEEDED = (
 
 
 class Resumed(NamedTuple):
-    """What a new process must know of a checkpoint that it continues: options and model of the run, steps done."""
+    """What a new process must know of a checkpoint that it continues.
+
+    Args:
+        path: of the checkpoint.
+        options: of the run.
+        description: of its model.
+        step: how many were done.
+        groups: how many parameters are in each group of its optimiser.
+    """
 
     path: Path
     options: dict[str, Any]
     description: dict[str, Any]
     step: int
+    groups: list[int]
 
 
 def read_resumed(path: Path) -> Resumed:
@@ -69,7 +82,8 @@ def read_resumed(path: Path) -> Resumed:
             f"--ckpt_path {path}: it cannot be continued, since it keeps no {', '.join(missing)}; use --init_from to "
             "start from its weights"
         )
-    return Resumed(path, checkpoint[OPTIONS], checkpoint["description"], checkpoint["global_step"])
+    groups = [len(group["params"]) for group in checkpoint["optimizer_states"][0]["param_groups"]]
+    return Resumed(path, checkpoint[OPTIONS], checkpoint["description"], checkpoint["global_step"], groups)
 
 
 def check_consistency(stored: dict[str, Any], given: dict[str, Any], checkpoint: Path) -> None:
@@ -105,6 +119,21 @@ def check_description(stored: dict[str, Any], given: dict[str, Any], checkpoint:
     ]
     if different:
         raise InputError(f"{checkpoint} cannot be continued on this data: {'; '.join(different)}")
+
+
+def check_weight_decay(stored: Sequence[int], model: nn.Module, checkpoint: Path) -> None:
+    """Refuse a training whose weight decay was for other parameters, as that of grids' biases once was.
+
+    Raises:
+        InputError: the groups of its optimiser have other sizes.
+    """
+    now = [len(group) for group in divide_by_weight_decay(model)]
+    if now != list(stored):
+        raise InputError(
+            f"{checkpoint} cannot be continued: weight decay was for {stored[0]} of its parameters and is for {now[0]} "
+            "now, since the biases of grids are left alone. Continue it with the version that its run.json names, or "
+            "begin a new run (--init_from takes over the weights)"
+        )
 
 
 def _short(value: Any) -> str:

@@ -223,8 +223,10 @@ def test_the_part_before_the_size_of_a_wav_is_still_read(tmp_path: Path) -> None
         chunk(b"LIST", b"cut off")[:-3],
         bytes(4096),
         b"\n",
+        b"TAG" + bytes(125),
+        b"ID3\4\0\0\0\0\0\12" + bytes(10),
     ],
-    ids=["LIST", "id3 and bext", "no pad byte", "cut off", "zeros", "newline"],
+    ids=["LIST", "id3 and bext", "no pad byte", "cut off", "zeros", "newline", "ID3v1", "ID3v2"],
 )
 def test_chunks_and_padding_behind_the_samples_of_a_wav_are_no_error(tmp_path: Path, behind: bytes) -> None:
     sound = loud(8000)

@@ -17,6 +17,7 @@ from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 from asr.errors import InputError
 from data_prep import cuts
 from data_prep.cuts import read_manifest
+from data_prep.listed import ListedIds
 from data_prep.utterance import Utterance
 
 RATE = 16000
@@ -133,6 +134,8 @@ def test_a_cut_that_cannot_be_used_is_refused_by_name_and_the_others_are_kept(
     assert [(p.subject, p.kind, p.refused) for p in problems] == [(f"{manifest}, entry 1", "bad-row", True)]
     assert problems[0].detail.startswith(f"cut {bad.id!r}: ")
     assert reason in problems[0].detail
+    listed = ListedIds("ids.txt", "", frozenset({"good", str(bad.id)}))
+    assert listed.keep(utterances, problems) == (utterances, problems)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from asr.errors import InputError
-from asr.training.resume import check_consistency, read_resumed
+from asr.training.resume import check_consistency, check_weight_decay, read_resumed
 
 OPTIONS = {
     "run": "runs/a",
@@ -68,3 +68,10 @@ def test_a_checkpoint_of_weights_alone_points_to_a_warm_start(tmp_path: Path) ->
     torch.save({"state_dict": {}, "description": {}, "options": OPTIONS, "global_step": 3}, tmp_path / "x.ckpt")
     with pytest.raises(InputError, match=r"x\.ckpt: it cannot be continued, since it keeps no loops, .*--init_from"):
         read_resumed(tmp_path / "x.ckpt")
+
+
+def test_a_training_whose_weight_decay_was_for_other_parameters_is_refused() -> None:
+    model = torch.nn.LSTM(2, 3)
+    check_weight_decay([2, 2], model, Path("last.ckpt"))
+    with pytest.raises(InputError, match=r"last.ckpt cannot be continued: weight decay was for 3 .* is for 2 now"):
+        check_weight_decay([3, 1], model, Path("last.ckpt"))
