@@ -103,6 +103,15 @@ def _write_rows(file: BinaryIO | gzip.GzipFile, rows: Iterable[Any]) -> None:
         file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n")
 
 
+def obstacle(folder: Path) -> Path | None:
+    """What keeps files from being written into a folder, which may not be there yet; None if nothing does.
+
+    That is a file in its place or above it, or the folder in which it would be made, if that cannot be written.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return None if existing.is_dir() and os.access(existing, os.W_OK) else existing
+
+
 def shared_key(rows: Iterable[Any], keys: Sequence[str]) -> str | None:
     """The first of `keys` that any object among `rows` has: where all of them are to have what it stands for.
 

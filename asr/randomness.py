@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+LARGEST_SEED = 2**32 - 1
+"""Of a training: numpy's older generators, which Lightning seeds, take none above."""
+
 
 def derive_seed(*keys: int | str) -> int:
     """Hash `keys` to a 63-bit seed.

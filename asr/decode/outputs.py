@@ -1,11 +1,10 @@
 """Where a command that decodes finds its split, and where it puts its results."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from asr.errors import InputError
-from asr.files import read_json
+from asr.files import obstacle, read_json
 from asr.model import LoadedModel
 
 
@@ -79,9 +78,8 @@ def output_folder(given: str | None, model_path: Path) -> Path:
     if given is None and not (model_path / "checkpoints").is_dir():
         raise InputError(f"{model_path} is not a run folder, so there is no place for the results: give -o FOLDER")
     folder = Path(given) if given else model_path
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK)):  # to be known before decoding, not after
-        raise InputError(f"the results cannot be written to {folder}: {existing} is not a folder that can be written")
+    if found := obstacle(folder):  # to be known before decoding, not after
+        raise InputError(f"the results cannot be written to {folder}: {found} is not a folder that can be written")
     return folder
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 from asr.errors import InputError
+from asr.files import obstacle
 from asr.lm.neural import BOUNDARY, CharacterLanguageModel, bits_per_character, save_language_model
 from asr.lm.neural_training import Training, TrainingOptions
 from asr.lm.sentences import Exclusion, read_sentences, without_held_out
@@ -60,9 +60,8 @@ def _check_output(folder: Path) -> None:
     Raises:
         InputError: there is a file in the folder's place or above it, or a folder that cannot be written.
     """
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK)):
-        raise InputError(f"-o {folder}: no model can be written there, since {existing} is no folder one can write to")
+    if found := obstacle(folder):
+        raise InputError(f"-o {folder}: no model can be written there, since {found} is no folder one can write to")
 
 
 def _train(training: Training, epochs: float, reports: int) -> None:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asr.config import block_of, config_chain, construct, read_config, read_yaml
+from asr.config import block_of, config_chain, construct, full_class_path, read_config, read_yaml
 from asr.errors import InputError
+from asr.randomness import LARGEST_SEED
 from asr.sweep.match import Match
 from asr.sweep.options import check_base, flat
 
-LARGEST_SEED = 2**32 - 1
-"""That `asr fit` takes."""
 SAME_FOR_ALL = ("data", "seed", "run", "base", "ckpt_path", "init_from")
 """What no model and no trial may change: all train on the same batches of the same data, from scratch."""
 OF_A_MODEL = ("model.optimization", "training.ema_decay", "trainer.gradient_clip_val")
@@ -183,8 +182,7 @@ def _model(name: Any, content: Any, path: Path) -> Model:
         raise InputError(f"{place} of {path} has both class_path and config: give one of them")
     if not (block.class_path or encoder):
         raise InputError(f"{place} of {path} needs a class_path, or a config that has one")
-    class_path = block.class_path or encoder["class_path"]
-    class_path = class_path if "." in class_path else f"asr.encoders.{class_path}"
+    class_path = full_class_path(block.class_path or encoder["class_path"])
     return Model(
         name=name,
         encoder={"class_path": class_path, "init_args": {**(encoder.get("init_args") or {}), **arguments}},

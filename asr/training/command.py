@@ -22,6 +22,7 @@ from asr.cpu import flushed_denormals, keep_freed_memory
 from asr.data.datamodule import SpeechDataModule
 from asr.errors import InputError
 from asr.model import load_model
+from asr.randomness import LARGEST_SEED
 from asr.recognizer import Recognizer
 from asr.training.arguments import flags_of, with_merged_files
 from asr.training.callbacks import DataWait, EpochLine, EpochLoss, LargestBatchFirst, ProgressBar, RunRecord
@@ -34,9 +35,6 @@ from asr.training.resume import Resumed, check_consistency, check_description, c
 from asr.training.run_folder import RunFolder
 from asr.training.trainer import TRAINER_DEFAULTS, make_trainer, unusable
 from asr.training.warm_start import warm_start
-
-LARGEST_SEED = 2**32 - 1
-"""Of numpy's generators, which Lightning seeds."""
 
 
 @dataclass(frozen=True)
